@@ -213,6 +213,9 @@ class LeasedProvider(Provider):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self._provider.list(prefix)
 
+    def free_bytes(self) -> int | None:
+        return self._provider.free_bytes()
+
     def top_names(self) -> Sequence[str]:
         return self._provider.top_names()
 

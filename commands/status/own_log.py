@@ -65,5 +65,5 @@ def _parsed(line: str) -> Line | None:
             return Line(at, str(entry["level"]), str(entry["message"]))
         time, _, level, message = line.split(" - ", 3)
         return Line(datetime.strptime(time, "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC), level, message)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

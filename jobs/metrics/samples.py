@@ -101,7 +101,7 @@ def parsed(text: str) -> Samples:
 def _state(text: str) -> Mapping[str, Any]:
     try:
         state = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return state if isinstance(state, dict) else {}
 

@@ -37,6 +37,11 @@ CUT_OFF_TRIES = 3
 
 LEVELS_OF_ERRORS = 2
 SHORTEST_REASON = 20
+FOLDED_INTO = {"verify": "backup"}
+"""A job that one cause, such as a missing program, stops as well as another one, by which it is told then.
+
+No others: two full disks have the same reason, and mending one of them mends one of the jobs.
+"""
 """An error says what failed, and then why. Shorter than this, two reasons are equal by chance."""
 
 SLACK_HOURS = 2
@@ -314,7 +319,7 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
     told by itself is not told twice.
     """
     own = {_key_of_failing(seen, job): job for job, _ in _jobs_on(seen)}
-    told: list[str] = []
+    told: dict[str, list[str]] = {}
     for key in _open(seen, "job:"):
         if key.endswith(":failing") and key not in own and _is_of_host(key, seen.host):
             yield Cause(key, State.OK, f"El trabajo {key.split(':')[1]} ya no está activado")
@@ -329,9 +334,9 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
                 yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "failed":
             error = str(row["error"])
-            if any(reason in error for reason in told):
-                continue  # one cause, such as a missing program, stops the one as well as the other
-            told += _reasons(error)
+            if any(reason in error for reason in told.get(FOLDED_INTO.get(job.name, ""), ())):
+                continue
+            told[job.name] = _reasons(error)
             yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}")
         elif row["outcome"] == "done" and not (job.name == "migration" and _any_still_fails(seen)):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")

@@ -126,7 +126,7 @@ def _refused(answer: requests.Response, *, is_certain: bool) -> Result:
 def _told_by(answer: requests.Response) -> dict[str, Any]:
     try:
         told = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

@@ -152,7 +152,7 @@ def _read(path: Path) -> KeptUpload | None:
         return None
     try:
         upload = _parsed(path, head, hashes[:-1])  # a kill can leave the last line incomplete
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         upload = None
     if upload is None:
         with contextlib.suppress(OSError):

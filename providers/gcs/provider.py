@@ -652,7 +652,7 @@ def _credentials(given: GivenCredentials, ask: Any) -> Any:
 def _service_account_file(path: Path) -> service_account.Credentials:
     try:
         info = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InvalidProviderSettings("credenciales: no se puede leer el archivo de la cuenta de servicio") from None
     if not isinstance(info, dict):
         raise InvalidProviderSettings("credenciales: el archivo no contiene una cuenta de servicio")
@@ -721,6 +721,6 @@ def _detail(error: GoogleAPICallError) -> Mapping[str, str]:
     if not details and isinstance(error.response, requests.Response):
         try:
             details = error.response.json()["error"]["errors"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {}
     return next((detail for detail in details if REASON.fullmatch(str(detail.get("reason")))), {})

@@ -27,7 +27,7 @@ from providers.shared.throttling import UNINTELLIGIBLE_DATE
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
+PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 """Exceptions that the SDKs raise unintentionally for an unexpected answer."""
 
 QUICK_SIZE_BYTES = 256 * 1024

@@ -142,7 +142,7 @@ def json_object(column: str, text: str | None, *, text_allowed: bool) -> Mapping
         return None
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text.strip() if text_allowed and not text.lstrip().startswith(("{", "[")) else None
     if isinstance(value, str) and value.lstrip().startswith("{"):
         return json_object(column, value, text_allowed=text_allowed)

@@ -5237,6 +5237,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+RUNS_AND_REACHES_NOTHING = "test_a_server_of_its_own_runs_no_program_and_reaches_no_other_server"
 RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
@@ -5547,6 +5548,54 @@ BACKUPS = (
         "    _done(library.syscall(RESTRICT_SELF, rules, 0))\n",
         "",
         ("tests/jobs/backups/test_scratch_databases.py::test_what_a_dump_runs_as_superuser_changes_nothing_outside",),
+    ),
+    Mutant(
+        "backups",
+        "what a dump runs in its trial may use other servers",
+        "jobs/backups/verification/confinement.py",
+        "    _refuse_connections(library)\n",
+        "",
+        (f"{BACKUP_TESTS}test_scratch_databases.py::{RUNS_AND_REACHES_NOTHING}",),
+    ),
+    Mutant(
+        "backups",
+        "what a dump runs in its trial may run a shell",
+        "jobs/backups/verification/confinement.py",
+        "    _confine(library, confinement.writable, confinement.runnable_by_server)\n",
+        "",
+        (f"{BACKUP_TESTS}test_scratch_databases.py::{RUNS_AND_REACHES_NOTHING}",),
+    ),
+    Mutant(
+        "backups",
+        "a hash file that contradicts itself makes a copy",
+        "jobs/backups/offsite/rebuilding.py",
+        '    if about.get("sha256") is not None and plain_hash_in(text, spot) is None:\n',
+        "    if about is None:\n",
+        (f"{BACKUP_TESTS}test_rebuilding.py::test_a_hash_file_that_contradicts_itself_makes_no_copy_of_ours",),
+    ),
+    Mutant(
+        "backups",
+        "a small file at a provider is read whole, however large it is",
+        "jobs/backups/offsite/sending.py",
+        "        if len(found) > most_bytes:\n            break\n",
+        "",
+        (f"{BACKUP_TESTS}test_rebuilding.py::test_what_should_be_small_is_not_read_to_its_end",),
+    ),
+    Mutant(
+        "jobs",
+        "a failing backup is told to nobody where another job fails for the same reason",
+        "jobs/notify/causes.py",
+        'told.get(FOLDED_INTO.get(job.name, ""), ())):',
+        "sum(told.values(), [])):",
+        ("tests/jobs/notify/test_causes.py::test_two_full_disks_are_two_causes",),
+    ),
+    Mutant(
+        "backups",
+        "a hash file that nobody can read ends the job",
+        "jobs/backups/offsite/sending.py",
+        "            with contextlib.suppress(ValueError, RecursionError):\n",
+        "            with contextlib.suppress(ValueError):\n",
+        (f"{BACKUP_TESTS}test_rebuilding.py::test_a_hash_file_that_nobody_can_read_stops_no_other_copy",),
     ),
     Mutant(
         "backups",

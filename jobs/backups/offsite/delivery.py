@@ -260,7 +260,7 @@ class Delivery:
             if known.spot != spot and not sender.is_of_another(known, backup):
                 sender.remove(known.spot)
         twin = spot_of(self._stores.prefix, backup.name, is_encrypted=not spot.is_encrypted)
-        if backup.sha256 is not None and sender.about(twin).get("sha256") == backup.sha256:
+        if backup.sha256 is not None and sender.plain_hash(twin) == backup.sha256:
             sender.remove(twin)  # a killed run did not come so far
 
     # What is too old

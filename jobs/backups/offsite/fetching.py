@@ -21,6 +21,7 @@ from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.offsite.copies import Copy
 from jobs.backups.offsite.encryption import CannotDecrypt, decrypt
 from jobs.backups.offsite.scratch import scratch_directory
+from jobs.backups.offsite.sending import beginning_of
 from jobs.backups.offsite.stores import Stores, StoreUnusable
 from jobs.backups.records import Backup, Records
 from providers.base import IntegrityError, ObjectNotFound, Provider
@@ -37,6 +38,9 @@ class NotFetched(BackupError):
 class BackupLost(NotFetched):
     """Every provider that should have it answered, and has lost it or holds something else."""
 
+
+LARGEST_DESCRIPTION_BYTES = 256 * 1024 * 1024
+"""Enough for the hashes of some three million large objects; more than that is read no further, and is damaged."""
 
 LOST = (DamagedBackup, IntegrityError, ObjectNotFound)
 
@@ -132,7 +136,7 @@ class _Reading:
     def description(self) -> bytes:
         """The description beside a full backup, decrypted."""
         key = self.copy.spot.description_key
-        stored = self._retried(lambda: b"".join(self.provider.open(key)))
+        stored = self._retried(partial(beginning_of, self.provider, key, LARGEST_DESCRIPTION_BYTES))
         plain = BytesIO()
         self._opened([stored], plain.write)
         return plain.getvalue()

@@ -16,18 +16,14 @@ from pathlib import Path
 
 from jobs.backups.files import DIFFERENTIAL, FULL, NAME, STAMP
 from jobs.backups.offsite.copies import Copies, Copy, Spot, backups_prefix
-from jobs.backups.offsite.sending import about_in
+from jobs.backups.offsite.sending import LARGEST_HASH_FILE_BYTES, about_in, beginning_of, plain_hash_in
 from jobs.backups.offsite.stores import Stores
 from jobs.backups.records import Found, Records, Written
 from jobs.backups.result import Kind
-from providers.base import Provider
 from providers.retries import with_retries
 
 KINDS = {FULL: Kind.FULL, DIFFERENTIAL: Kind.DIFFERENTIAL}
 SHA256 = re.compile("[0-9a-f]{64}")
-LARGEST_HASH_FILE_BYTES = 64 * 1024
-"""Far more than one takes: whatever is larger is something else."""
-
 MD5 = re.compile("[0-9a-f]{32}")
 
 
@@ -93,12 +89,14 @@ def _copy(
     if name is None or not is_ours or not 0 < listed.get(spot.hash_key, 0) <= LARGEST_HASH_FILE_BYTES:
         return None
     provider = stores.open(provider_id)
-    read = partial(_read, provider, spot.hash_key)
+    read = partial(beginning_of, provider, spot.hash_key, LARGEST_HASH_FILE_BYTES)
     text = with_retries(read, stores.interruption, provider.progress)
     sha256 = text.decode("ascii", "replace").partition(" ")[0]
     if not SHA256.fullmatch(sha256):
         return None
     about = about_in(text)
+    if about.get("sha256") is not None and plain_hash_in(text, spot) is None:
+        return None  # it names the bytes of one backup and describes another one
     plain_bytes = None if spot.is_encrypted else listed[key]
     plain_sha256 = None if spot.is_encrypted else sha256
     backup = Found(
@@ -115,10 +113,6 @@ def _copy(
     base = about.get("base")
     base_name = base if isinstance(base, str) and NAME.fullmatch(base) else None
     return FoundCopy(spot, listed[key], sha256, backup, base_name)
-
-
-def _read(provider: Provider, key: str) -> bytes:
-    return b"".join(provider.open(key))
 
 
 def _with_base(copy: FoundCopy, fulls: list[FoundCopy]) -> FoundCopy:

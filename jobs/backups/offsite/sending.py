@@ -44,6 +44,9 @@ from storage.traffic.pace import PacedSource, Pacer, Traffic
 ABOUT = "# janitor-backup "
 """Begins a line of the hash file that `sha256sum` does not read: what a new machine must know of the backup."""
 
+LARGEST_HASH_FILE_BYTES = 64 * 1024
+"""Far more than one takes: whatever is larger is something else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
@@ -204,7 +207,7 @@ class Sender:
             if not begun and not self._is_free_or(parcel.description, seen[spot.description_key]):
                 raise _not_ours(spot.description_key)
             return Claim(seen, is_begun=bool(begun))
-        if seen[spot.hash_key] is not None and self.about(spot).get("sha256") == parcel.plain_sha256:
+        if seen[spot.hash_key] is not None and self.plain_hash(spot) == parcel.plain_sha256:
             return Claim(seen, is_begun=bool(begun))
         found = None if seen[spot.key] is None else self._sha256(spot.key)[0]
         if found not in {parcel.sha256, *(copy.sha256 for copy in begun), *(copy.evidence for copy in begun)} - {None}:
@@ -218,9 +221,8 @@ class Sender:
         """Whether what is at the place of a copy shows that it is not what was stored there. Raises `ProviderError`."""
         text = self._hash_text(copy.spot)
         if text:
-            about = about_in(text).get("sha256")
-            if about is not None and backup.sha256 is not None:
-                return about != backup.sha256
+            if backup.sha256 is not None and about_in(text).get("sha256") is not None:
+                return plain_hash_in(text, copy.spot) != backup.sha256
             return copy.sha256 is not None and text.split()[:1] != [copy.sha256.encode()]
         there = self._look(copy.spot.key)
         if there is None:
@@ -274,13 +276,13 @@ class Sender:
             self._retried(partial(self._provider.delete, key))
         self.discard_unfinished(spot)
 
-    def about(self, spot: Spot) -> dict[str, object]:
-        """What the hash file says of the backup, nothing if it says nothing. Raises `ProviderError`."""
-        return about_in(self._hash_text(spot))
+    def plain_hash(self, spot: Spot) -> object:
+        """The hash of the backup that the hash file gives; nothing if it gives none. Raises `ProviderError`."""
+        return plain_hash_in(self._hash_text(spot), spot)
 
     def _hash_text(self, spot: Spot) -> bytes:
         try:
-            return self._retried(lambda: b"".join(self._provider.open(spot.hash_key)))
+            return self._retried(partial(beginning_of, self._provider, spot.hash_key, LARGEST_HASH_FILE_BYTES))
         except ObjectNotFound:
             return b""
 
@@ -352,10 +354,27 @@ def about_in(text: bytes) -> dict[str, object]:
     """What a hash file says of its backup beside the hash; nothing if it says nothing that can be read."""
     for line in text.decode("utf-8", "replace").splitlines():
         if line.startswith(ABOUT):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 found = json.loads(line.removeprefix(ABOUT))
                 return found if isinstance(found, dict) else {}
     return {}
+
+
+def plain_hash_in(text: bytes, spot: Spot) -> object:
+    """The hash of the backup itself that a hash file gives; nothing if its two hashes contradict each other."""
+    about = about_in(text).get("sha256")
+    is_of_other_bytes = not spot.is_encrypted and text.split()[:1] != [str(about).encode()]
+    return None if is_of_other_bytes else about
+
+
+def beginning_of(provider: Provider, key: str, most_bytes: int) -> bytes:
+    """What is stored under a key; of more bytes than `most_bytes`, about as many. Raises as `Provider.open` does."""
+    found = bytearray()
+    for chunk in provider.open(key):
+        found += chunk
+        if len(found) > most_bytes:
+            break
+    return bytes(found)
 
 
 def _sha256_of(content: bytes) -> str:

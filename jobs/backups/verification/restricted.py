@@ -91,33 +91,34 @@ class _Text:
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
         self._ahead = b""
+        self._at = 0  # what is ahead is not copied for each line
 
     def line(self) -> bytes:
         """The next line with its newline; nothing at the end."""
         parts = []
-        while (end := self._ahead.find(b"\n") + 1) == 0:
-            parts.append(self._ahead)
-            self._ahead = next(self._blocks, b"")
+        while (end := self._ahead.find(b"\n", self._at) + 1) == 0:
+            parts.append(self._ahead[self._at :])
+            self._ahead, self._at = next(self._blocks, b""), 0
             if not self._ahead:
                 return b"".join(parts)
-        parts.append(self._ahead[:end])
-        self._ahead = self._ahead[end:]
+        parts.append(self._ahead[self._at : end])
+        self._at = end
         return b"".join(parts)
 
     def up_to(self, mark: bytes) -> Iterator[bytes]:
         """All that comes before a mark that begins with a newline, where the line before has just been read."""
-        self._ahead = b"\n" + self._ahead
-        while (place := self._ahead.find(mark)) < 0:
-            known = max(len(self._ahead) - len(mark) + 1, 0)
-            yield self._ahead[:known]
+        self._at -= 1  # the newline of that line
+        while (place := self._ahead.find(mark, self._at)) < 0:
+            known = max(len(self._ahead) - len(mark) + 1, self._at)
+            yield self._ahead[self._at : known]
             block = next(self._blocks, b"")
-            self._ahead = self._ahead[known:] + block
+            self._ahead, self._at = self._ahead[known:] + block, 0
             if not block:
                 yield self._ahead
                 self._ahead = b""
                 return
-        yield self._ahead[:place]
-        self._ahead = self._ahead[place + len(mark) :]
+        yield self._ahead[self._at : place]
+        self._at = place + len(mark)
 
 
 def _without_usual_commands(text: _Text) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -41,8 +41,10 @@ BYTES_WITH_THE_LOADER = 16 * 1024
 """Its path comes right after the table of segments."""
 
 DEVICES = ("/dev/null", "/dev/shm")  # noqa: S108 where PostgreSQL shares memory
-RUNNABLE = ("sh", "mktemp", "rm", "cat", "locale")
+RUNNABLE = ("sh", "mktemp", "rm", "cat", "sleep", "locale")
 """What the script below runs, and what `initdb` asks for the collations that there are."""
+
+RUNNABLE_OF_POSTGRESQL = ("initdb", "pg_ctl", "postgres")
 
 SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "wal_level=logical")
 BYTES_PER_PLAIN_BYTE = 2
@@ -61,14 +63,28 @@ remove() {
   [ ! -e "$data/postmaster.pid" ] || "$1/pg_ctl" -D "$data" -w -m immediate stop >&2 </dev/null
   rm -rf -- "$directory"
 }
+is_ready() {
+  state=
+  [ ! -e "$data/postmaster.pid" ] || while read -r line; do state=$line; done <"$data/postmaster.pid"
+  case $state in ready*) true ;; *) false ;; esac
+}
 trap 'remove "$1"' EXIT
 "$1/initdb" -D "$data" -U "$3" -A trust -E UTF8 --locale=C -N --no-instructions >&2 </dev/null || exit 1
-"$1/pg_ctl" -D "$data" -w -l "$directory/log" -o "$4 -c unix_socket_directories=$directory" start >&2 </dev/null \
-  || { cat "$directory/log" >&2; exit 1; }
+printf '%s\\n' "$directory/log" "$1/postgres" -D "$data" -c "unix_socket_directories=$directory" $4 >&9
+exec 9>&-
+looks=3000
+until is_ready; do
+  looks=$((looks - 1))
+  kill -0 "$SERVER_PROCESS" 2>/dev/null && [ "$looks" -gt 0 ] || { cat "$directory/log" >&2; exit 1; }
+  sleep 0.1 2>/dev/null || sleep 1
+done
 printf '%s\\n' "$directory"
 cat >/dev/null
 """
-"""Arguments: the directory of the programs, where to make the directory, superuser, settings."""
+"""Arguments: the directory of the programs, where to make the directory, superuser, settings.
+
+`pg_ctl` starts no server: it needs a shell for that, and the server gets none.
+"""
 
 OTHER_SERVER = """
 printf 'ready\\n'
@@ -176,7 +192,7 @@ def _run(server_url: str, statements: Iterable[bytes]) -> None:
 
 
 def _require_server_programs(programs: Programs) -> None:
-    missing = [name for name in ("initdb", "pg_ctl", "postgres") if not os.access(programs.directory / name, os.X_OK)]
+    missing = [name for name in RUNNABLE_OF_POSTGRESQL if not os.access(programs.directory / name, os.X_OK)]
     if missing:
         raise NoScratchServer(
             f"falta {' y '.join(missing)} en {one_line(programs.directory)}: instale el paquete "
@@ -196,14 +212,23 @@ def _require_space(description: Description) -> None:
 
 
 def _confinement(programs: Programs) -> Confinement:
-    """The server writes in the temporary directory alone, and runs no program but its own."""
+    """What prepares the server runs the programs named here; the server runs none, reaches no other, and writes below.
+
+    The last program to be started before what a table's owner wrote is the server itself.
+    """
     account = _account()
-    found = [os.path.realpath(path) for path in map(shutil.which, RUNNABLE) if path is not None]
-    loaders = {loader for path in (*found, str(programs.directory / "postgres")) if (loader := loader_of(Path(path)))}
-    writable, runnable = (tempfile.gettempdir(), *DEVICES), (str(programs.directory), *found, *sorted(loaders))
+    own = [os.path.realpath(programs.directory / name) for name in RUNNABLE_OF_POSTGRESQL]
+    found = [*own, *(os.path.realpath(path) for path in map(shutil.which, RUNNABLE) if path is not None)]
+    writable, runnable, by_server = (tempfile.gettempdir(), *DEVICES), with_loaders(found), with_loaders(own[-1:])
     if account is None:
-        return Confinement(writable, runnable)
-    return Confinement(writable, runnable, account.pw_uid, account.pw_gid)
+        return Confinement(writable, runnable, by_server)
+    return Confinement(writable, runnable, by_server, account.pw_uid, account.pw_gid)
+
+
+def with_loaders(programs: Sequence[str]) -> list[str]:
+    """Programs, and what loads them."""
+    loaders = {loader for program in programs if (loader := loader_of(Path(program)))}
+    return [*programs, *sorted(loaders)]
 
 
 def loader_of(program: Path) -> str:

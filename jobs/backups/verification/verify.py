@@ -135,9 +135,12 @@ def contents_of(blocks: Iterable[bytes]) -> Contents:
 def _add_changes(contents: Contents, differential: Path) -> None:
     for line in _comments_at_the_beginning(differential):
         if line.startswith(CHANGE):
-            change = json.loads(line.removeprefix(CHANGE))
-            table = change["table"].encode("utf-8", "surrogateescape")
-            contents.add(table, change["new"] - change["gone"], int(change["digest"], 16))
+            try:
+                change = json.loads(line.removeprefix(CHANGE))
+                table = change["table"].encode("utf-8", "surrogateescape")
+                contents.add(table, change["new"] - change["gone"], int(change["digest"], 16))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise DamagedBackup(f"{differential.name} no dice bien qué cambió; haga otra copia") from error
 
 
 def _comments_at_the_beginning(differential: Path) -> Iterator[bytes]:

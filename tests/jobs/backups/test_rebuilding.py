@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from contextlib import closing
 from datetime import UTC
 
 from jobs.backups.files import description_name
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.rebuilding import Rebuilt, found_copies, rebuild
+from jobs.backups.offsite.sending import ABOUT, beginning_of
 from providers import build_provider
 from providers.base import BytesSource
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk
@@ -26,14 +28,14 @@ def rebuilt(desk: Desk, number: int) -> list[Rebuilt]:
         return list(rebuild(found, number, stores.open(number).store, desk.records, Copies(desk.query), "yo"))
 
 
-def put_theirs(desk: Desk, number: int) -> None:
+def put_theirs(desk: Desk, number: int, about: bytes = b"") -> None:
     """A whole backup of another installation, with our name."""
     content = gzip.compress(b"SELECT 2;\n" * 900, compresslevel=0)
     digest = hashlib.sha256(content).hexdigest()
     files = {
         description_name(FULL_NAME): b"{}",
         FULL_NAME: content,
-        f"{FULL_NAME}.sha256": f"{digest}  {FULL_NAME}\n".encode(),
+        f"{FULL_NAME}.sha256": f"{digest}  {FULL_NAME}\n".encode() + about,
     }
     with closing(build_provider(desk.destinations[number].provider_row())) as provider:
         for name, part in files.items():
@@ -82,3 +84,29 @@ def test_a_chain_at_two_providers_is_complete_in_either_order(desk: Desk, near: 
     backups = {backup.name: backup for backup in desk.records.all()}
     assert backups[DIFFERENTIAL].base_id == backups[FULL_NAME].id
     assert backups[FULL_NAME].description_sha256 == full.description_sha256
+
+
+def test_a_hash_file_that_contradicts_itself_makes_no_copy_of_ours(desk: Desk, near: int) -> None:
+    """Its first hash is that of the bytes that are there, and the other one that of our backup."""
+    old = desk.make(OLD)
+    make_old(desk, old)
+    ours = desk.make()
+    put_theirs(desk, near, f"{ABOUT}{json.dumps({'sha256': ours.sha256})}\n".encode())
+    assert rebuilt(desk, near) == []
+    ours.path.unlink()
+    assert deleted(desk) == [], "the old one is the last good one now"
+
+
+def test_what_should_be_small_is_not_read_to_its_end(desk: Desk, near: int) -> None:
+    """An object of any size could be there."""
+    with closing(build_provider(desk.destinations[near].provider_row())) as provider:
+        provider.put("large", BytesSource(bytes(8 * 1024 * 1024)))
+        assert 10 < len(beginning_of(provider, "large", 10)) < 8 * 1024 * 1024
+
+
+def test_a_hash_file_that_nobody_can_read_stops_no_other_copy(desk: Desk, near: int) -> None:
+    desk.make()
+    put_theirs(desk, near, ABOUT.encode() + b"[" * 60_000)
+    (failure,) = desk.run()
+    assert "ya hay otra copia de seguridad con el nombre" in str(failure)
+    assert [done.copy.spot.name for done in rebuilt(desk, near)] == [FULL_NAME]

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -235,6 +236,30 @@ def test_what_a_dump_runs_as_superuser_changes_nothing_outside(new_pair: Callabl
             prove(programs, url, description, full.path, None, threading.Event())
         left = [path.name for path in Path(outside).iterdir()]
         assert left == ["kept"] or version_of_landlock() < 1
+
+
+def test_a_server_of_its_own_runs_no_program_and_reaches_no_other_server(
+    pair: Pair, description: Description, temporary: Path
+) -> None:
+    """A superuser needs neither a shell nor `psql` to use a server by its socket: a subscription does it, too."""
+    programs = find_programs(18, "18", pair.binaries)
+    other_directory = temporary / "other"
+    other_directory.mkdir()
+    other = f"host={other_directory} dbname=x connect_timeout=5"
+    with (
+        closing(socket.socket(socket.AF_UNIX)) as listener,
+        scratch_database(programs, description, threading.Event()) as url,
+    ):
+        listener.bind(str(other_directory / ".s.PGSQL.5432"))
+        listener.listen()
+        (other_directory / ".s.PGSQL.5432").chmod(0o777)
+        other_directory.chmod(0o777)
+        with pytest.raises(psycopg2.Error, match="Permission denied"):
+            run(url, "SET statement_timeout = '20s'", f"CREATE SUBSCRIPTION s CONNECTION '{other}' PUBLICATION p")
+        for program in ("true", str(programs.psql)):
+            with pytest.raises(psycopg2.Error, match=r"could not execute command|program .* failed"):
+                run(url, f"COPY (SELECT 1) TO PROGRAM '{program} >&2'")
+    assert version_of_landlock() >= 1, "the machine of the tests has it"
 
 
 def test_programs_of_postgresql_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

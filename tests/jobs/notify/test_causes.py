@@ -295,6 +295,17 @@ def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_reported_once(tell
     assert found(teller, **on) == {"job:backup:failing": "ok", "job:verify:failing": "failed"}
 
 
+def test_two_full_disks_are_two_causes(teller: Teller, platform: Platform, tmp_path: Path) -> None:
+    """A backup that fails is never left out, whatever else fails for the same reason."""
+    full = "no queda espacio en el dispositivo"
+    where = {"logs": ("norte", "/var/log/sage"), "backup": ("", "/copias")}
+    for job, (host, directory) in where.items():
+        error = f"no se pudo acabar: no se puede escribir en {directory}: {full}"
+        add_job(platform, job, host, good=216, tries=2, outcome="failed", error=error)
+    on = {"BACKUP_ENABLED": "true", "LOGS_PATH": str(tmp_path)}
+    assert found(teller, **on) == {"job:logs:norte:failing": "failed", "job:backup:failing": "failed"}
+
+
 def test_nothing_migrated_for_want_of_providers_is_reported_by_them(
     teller: Teller, platform: Platform, tmp_path: Path
 ) -> None:
