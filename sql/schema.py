@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from sql.connection import Connection, lost, own_columns_wanted
+from sql.connection import Connection, Row, lost, own_columns_wanted
 from sql.errors import DatabaseError, SchemaError
 
 HERE = Path(__file__).parent
@@ -133,7 +133,7 @@ def require_whole(connection: Connection) -> None:
 
 def missing_upgrades(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[Upgrade, ...]:
     """The upgrades that the database lacks. Raises `SchemaError` as `initialize`, also if there are no tables."""
-    applied = {(row["job"], row["number"]): row for row in connection.query("list_upgrades")}
+    applied = {(row["job"], row["number"]): row for row in _applied(connection)}
     known = {upgrade.key: upgrade for upgrade in upgrades}
     for key, row in applied.items():
         if key not in known:
@@ -144,6 +144,14 @@ def missing_upgrades(connection: Connection, upgrades: tuple[Upgrade, ...]) -> t
         if row["sha256"] not in (known[key].sha256, *SAME_TABLES.get(known[key].name, ())):
             raise _edited(known[key], row["sha256"])
     return tuple(upgrade for upgrade in upgrades if upgrade.key not in applied)
+
+
+def _applied(connection: Connection) -> list[Row]:
+    """What the database has noted; one from before jobs had upgrades of their own lacks the table of these."""
+    try:
+        return connection.query("list_upgrades")
+    except SchemaError:
+        return connection.query("list_shared_upgrades")
 
 
 def _edited(upgrade: Upgrade, applied_sha256: str) -> SchemaError:

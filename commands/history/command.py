@@ -14,6 +14,7 @@ from config.logs import one_line, printable_json
 from config.options import SpanishCommand
 from config.settings import Settings
 from config.text.amounts import AmountError
+from config.text.columns import in_columns
 from config.text.parsers import integer
 from config.text.times import Clock
 from jobs.registry import all_jobs
@@ -54,7 +55,7 @@ def history(settings: Settings, *, subject: str | None, as_json: bool, limit: in
     if as_json:
         click.echo(printable_json(found, indent=2))
     else:
-        click.echo("\n".join(describe(found, Clock.of_this_host(settings.time_zone))))
+        click.echo(in_columns(describe(found, Clock.of_this_host(settings.time_zone))))
     return EXIT_DONE
 
 

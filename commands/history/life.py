@@ -163,7 +163,7 @@ EVENTS = {
     "attempt_failed": "falla la subida a {provider}: {why}",
     "migrated": "migrada y probada en {provider}",
     "failed": "ciclo fallido número {failed_runs}: {why}",
-    "quarantined": "queda en cuarentena tras {failed_runs} ciclos: {why}",
+    "quarantined": "queda en cuarentena tras {cycles}: {why}",
     "held": "retenida ({reason})",
     "released": "liberada",
     "retried": "se pide que se reintente",
@@ -185,6 +185,8 @@ class _Texts(dict[str, str]):
 
 def _words_of(event: Row) -> str:
     texts = {**event["details"], **{name: value for name, value in event.items() if value is not None}}
+    if isinstance(texts.get("failed_runs"), int):
+        texts["cycles"] = counted(texts["failed_runs"], "ciclo", "ciclos")
     texts["why"] = with_cause(texts.get("error_code"), one_line(texts.get("error") or ""))
     return EVENTS.get(event["event"], one_line(event["event"])).format_map(
         _Texts({name: one_line(value) for name, value in texts.items()})

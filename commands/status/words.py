@@ -89,7 +89,7 @@ def _executions(facts: Facts, clock: Clock) -> Iterator[str]:
         yield f"Migración: activada, tras {migration.retention_hours:g} h; la copia local {copy}; proveedores: {order}"
         ready = f"listas para migrar ahora: {roughly}{pending.ready}"
     else:
-        yield f"Migración: NO SE MIGRA NADA: {migration.text}"
+        yield f"Migración: NO SE MIGRA NADA: {str(migration.text).removesuffix(': no se migra nada')}"
         ready = f"les toca a {roughly}{pending.ready}, pero no se migra nada"
     yield f"Pendientes: {roughly}{pending.total} ({ready})"
     yield from _split(

@@ -74,6 +74,8 @@ def _in_words(name: str, value: Any, clock: Clock) -> str:
         return clock.when_written(value)
     if isinstance(value, bool):
         return "sí" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
     return _places(value) if name == "copias" else str(value)
 
 

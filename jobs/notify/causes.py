@@ -215,7 +215,7 @@ def quarantined(seen: Seen) -> Iterator[Cause]:
     keys = [f"execution:{row['uuid']}:quarantined" for row in seen.quarantined]
     for key, row in zip(keys, seen.quarantined, strict=True):
         text = (
-            f"La ejecución {row['uuid']} está en cuarentena tras fallar muchas veces: {row['error']}; arréglelo y "
+            f"La ejecución {row['uuid']} está en cuarentena, y ningún ciclo la intenta ya: {row['error']}; arréglelo y "
             f"ejecute 'janitor-daemon retry {row['uuid']}'"
         )
         yield Cause(key, State.NEEDS_PERSON, text)

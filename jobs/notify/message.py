@@ -35,6 +35,7 @@ KINDS = {
     "unstable": "Inestable, cambia a menudo: ",
     "reminder": "Sigue: ",
 }
+UNSTABLE_NOW_WELL = "Inestable, cambia a menudo; ahora va bien: "
 
 
 class Notice(NamedTuple):
@@ -96,7 +97,8 @@ def _title(notices: Sequence[Notice]) -> str:
 def _line(notice: Notice, zone: tzinfo) -> str:
     since, until = (f"{when.astimezone(zone):%d/%m %H:%M}" for when in (notice.broken_since, notice.created_at))
     when = f"de {since} a {until}" if notice.state == "ok" else f"desde {since}"
-    return f"{SIGNS[notice.state]} {KINDS[notice.kind]}{notice.text} ({when}, {notice.host}) [aviso {notice.id}]"
+    kind = UNSTABLE_NOW_WELL if notice.kind == "unstable" and notice.state == "ok" else KINDS[notice.kind]
+    return f"{SIGNS[notice.state]} {kind}{notice.text} ({when}, {notice.host}) [aviso {notice.id}]"
 
 
 def _shortened(line: str, room: int) -> str:

@@ -91,7 +91,8 @@ def lines(report: Report) -> Iterator[str]:
     yield "Necesita atención:" if found else "Nada necesita atención."
     yield from (f"  {line}" for line in found)
     yield f"Migradas: {executions(report.migrated)}, {size(report.bytes)}{_rate(report)}"
-    yield f"Intentos con error: {report.failed}; pendientes: {report.pending}, {report.due} ya vencidas"
+    due = counted(report.due, "ya vencida", "ya vencidas")
+    yield f"Intentos con error: {report.failed}; pendientes: {report.pending}, {due}"
     executed = sum(day.executed for day in report.days)
     freed = sum(day.freed_bytes for day in report.days)
     yield f"Ejecuciones nuevas: {executed}; espacio liberado: {size(freed)}"

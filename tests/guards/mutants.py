@@ -6097,6 +6097,22 @@ AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
 
 TRUST = (
     Mutant(
+        "history",
+        "the attempt whose copy was brought elsewhere is told as one that failed",
+        "sql/queries/list_events_of_execution.sql",
+        "      AND coalesce(attempt.error_code NOT IN ('rehomed', 'orphan'), true)\n",
+        "",
+        ("tests/jobs/rehome/test_rehome.py::test_history_tells_what_became_of_a_moved_copy_and_when",),
+    ),
+    Mutant(
+        "status",
+        "nobody hears of old copies at a provider that was switched off",
+        "commands/status/attention.py",
+        "        if not leftover.is_used and waiting and leftover.provider_id not in named:\n",
+        "        if False:\n",
+        ("tests/jobs/rehome/test_rehome.py::test_old_copies_at_a_provider_that_is_switched_off_need_a_person",),
+    ),
+    Mutant(
         "rehome",
         "a row that points elsewhere by now is switched",
         "jobs/rehome/queries/switch.sql",

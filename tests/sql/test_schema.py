@@ -109,6 +109,15 @@ def test_an_older_database_says_what_to_do(connection: Connection) -> None:
         require_current(connection, (*known_upgrades(), *EXTRA))
 
 
+def test_a_database_from_before_the_upgrades_of_jobs_says_which_it_lacks(
+    connection: Connection, database_url: str
+) -> None:
+    initialize(connection, known_upgrades())
+    execute(database_url, "DROP TABLE janitor_job_upgrades; DELETE FROM janitor_upgrades WHERE number >= 5")
+    with pytest.raises(SchemaError, match=r"le faltan 0005_jobs\.sql, .*init-db"):
+        require_current(connection, known_upgrades())
+
+
 def test_a_newer_database_is_refused(connection: Connection) -> None:
     initialize(connection, (*known_upgrades(), *EXTRA))
     for ask in (require_current, initialize, missing_upgrades):

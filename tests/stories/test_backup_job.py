@@ -20,6 +20,7 @@ from config.text.times import Clock
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
+from tests.json_schemas import require_valid
 from tests.processes import is_alive, wait_until
 from tests.stories.installation import Installation, Run
 
@@ -131,7 +132,10 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
         "ultimo_backup_completo", "ultimo_backup_diferencial", "dias_retencion",
     } <= stats.keys()  # fmt: skip
     assert (stats["total_backups"], stats["ultimo_backup_diferencial"], stats["dias_retencion"]) == (1, None, 90)
-    (listed,) = json.loads(done(sage.run("backup", "list", "--json")).output)
+    require_valid("backup_stats", stats)
+    listing = json.loads(done(sage.run("backup", "list", "--json")).output)
+    require_valid("backups", listing)
+    (listed,) = listing
     assert (listed["tipo"], listed["estado"], listed["en_disco"]) == (FULL, DONE, True)
     assert json.loads(done(sage.run("backup", "show", "1", "--json")).output) == listed
     assert sage.run("backup", "show", "77").exit_code == 1

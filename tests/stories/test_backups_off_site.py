@@ -17,6 +17,7 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
 from tests.jobs.notify.services import MailServer
+from tests.json_schemas import require_valid
 from tests.processes import wait_until
 from tests.servers.authority import PrivateAuthority
 from tests.stories.installation import Installation, Run
@@ -226,6 +227,7 @@ def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
     question = f"SELECT {columns} id_backup_base, fecha_creacion, estado FROM historial_backup ORDER BY id_backup"  # noqa: S608
     assert new.rows(question) == sage.rows(question)
     listed = json.loads(done(new.run("backup", "list", "--json")).output)
+    require_valid("backups", listed)
     assert [entry["en_disco"] for entry in listed] == [False, False]
     assert [copy["clave"] for entry in listed for copy in entry["copias"]] == [
         f"{PREFIX}/backups/{entry['nombre_archivo']}.age" for entry in listed

@@ -60,7 +60,10 @@ def _require_told_in_words(installation: Installation) -> None:
     run = installation.run("history", "una")
     assert "se borró" in run.output.splitlines()[0], str(run)
     assert "retenida (por si acaso)" in run.output
+    assert "queda en cuarentena tras 1 ciclo: " in run.output
     assert "?" not in run.output
+    narrow = installation.run("history", "una", COLUMNS="80").output.splitlines()
+    assert max(map(len, narrow)) <= 80 or " " not in max(narrow, key=len).strip()
     cut = _found(installation, "una", "--limit", "2")
     assert [event["event"] for event in cut["events"]] == ["local_copy_deleted", "restored"]
     assert cut["is_cut"] is True

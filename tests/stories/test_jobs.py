@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.destinations import Destination
+from tests.json_schemas import require_valid
 from tests.processes import wait_until
 from tests.stories.installation import Installation, Run
 from tests.stories.programs import use_program_with
@@ -90,7 +91,9 @@ def jobs_of(installation: Installation, **environment: str) -> dict[str, dict[st
     """What `jobs --json` says, by name."""
     run = installation.run("jobs", "--json", **environment)
     assert run.exit_code == 0, str(run)
-    return {entry["name"]: entry for entry in json.loads(run.output)}
+    found = json.loads(run.output)
+    require_valid("jobs", found)
+    return {entry["name"]: entry for entry in found}
 
 
 def pass_time(installation: Installation, interval: str) -> None:

@@ -382,7 +382,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, text: str) ->
     try:
         seconds = parse_duration(text)
     except AmountError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.BadParameter(str(error).removesuffix(", u off")) from error
     if seconds is None:
         raise click.BadParameter("una dirección sin plazo no la da ningún proveedor")
     return int(seconds)

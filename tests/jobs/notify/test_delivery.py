@@ -155,6 +155,7 @@ def test_a_cause_that_no_longer_changes_is_reported(teller: Teller, webhook: Web
         teller.note(state)
     teller.tick()
     assert [line[:12] for line in webhook.messages[0].splitlines()][-1] == "✅ Inestable,"
+    assert "; ahora va bien: " in webhook.messages[0].splitlines()[-1]
     platform.sql("UPDATE janitor_causes SET since = since - interval '7 hours'")
     teller.tick()
     teller.tick()
