@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -130,7 +130,7 @@ def _tell_memory_lost(action: str, error: DatabaseError) -> None:
     emit(logging.WARNING, "provider_memory_lost", message, cause=error)
 
 
-def recorded_copies(database: Database, provider: Provider, rows: Collection[ProviderRow]) -> Recorded:
+def recorded_copies(database: Database, provider: Provider, rows: Iterable[ProviderRow]) -> Recorded:
     """What the database says is stored where a provider leads, also by other rows for the same directory of a host. Two
     SFTP servers may have directories of one name.
 
