@@ -221,7 +221,7 @@ class Recorded(Protocol):
     """Asks the database for copies that it says are stored at a provider."""
 
     def __call__(self, most: int, /) -> Sequence[RecordedCopy]:
-        """Some of the newest, at most so many. Raises errors of the database."""
+        """Up to `most` of the newest. Raises errors of the database."""
 
 
 class Right(NamedTuple):

@@ -16,7 +16,7 @@ from providers.base import NotMounted, ObjectNotFound, Provider, ProviderError, 
 from providers.retries import Result, with_retries
 
 TRUSTED_NAME = ".janitor-destino"
-"""A file of this name in the directory says that it is the right one, whatever is missing in it."""
+"""A file of this name in the directory says that it is the right one, even if recorded copies are missing."""
 
 NEWEST_LOOKED_FOR = 5
 COUNTED_TO = 1000

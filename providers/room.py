@@ -1,4 +1,4 @@
-"""Whether a destination has room for what is to be sent, as far as it says so."""
+"""Whether a destination has room for what a run sends, as far as it says so."""
 
 from __future__ import annotations
 

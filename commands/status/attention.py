@@ -357,7 +357,7 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
 
 
 def _is_told(job: Mapping[str, Any], facts: Facts) -> bool:
-    """Whether a job failed for a reason that is told by itself: by the clock, or by what the job itself says."""
+    """Whether a job failed for a reason that has a notice of its own: the clock, or what the job itself reports."""
     error = str(job["last_error"])
     if facts.clock_fault is not None and error.startswith("reloj: "):
         return True

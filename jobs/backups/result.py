@@ -31,7 +31,6 @@ class BackupFile:
     contents: Contents
     tables: int
     rows: int
-    snapshot_age_seconds: float
     base: str = ""
     reason: str = ""
     description_sha256: str | None = None

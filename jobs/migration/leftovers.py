@@ -104,7 +104,7 @@ class Leftovers:
 
     def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
         """A manifest names the owner of the objects; those of earlier versions do not, so their objects stay. One that
-        cannot be read may be anybody's. An empty object is what an earlier attempt put in the place of its own.
+        cannot be read may be anybody's. An empty object is what an earlier attempt replaced its own by.
         """
         if manifest is None or manifest.stored.size_bytes == 0:
             return

@@ -91,7 +91,7 @@ class KeptUploads:
         self._directory = directory
 
     def begin(self, terms: Terms, url: str) -> KeptUpload | None:
-        """Note a session that was just begun, in the place of any other of the same object. `None` where this host
+        """Note a session that was just begun; it replaces any other of the same object. `None` where this host
         cannot note it, or the address leads to another server.
         """
         if self._directory is None or not _is_at(terms.store, url):

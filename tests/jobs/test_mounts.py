@@ -132,7 +132,7 @@ def test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted(
 
 
 def test_nothing_is_stored_for_an_alternate_that_is_not_mounted(nas: Nas) -> None:
-    """The order of the policy gives it without a look; whoever stores there looks first."""
+    """The order of the policy gives it without a look; a caller that stores there looks first."""
     nas.unmount()
     with closing(nas.run()) as providers:
         (provider,) = providers.in_order([1])

@@ -336,7 +336,7 @@ class World:
         self.production.platform.sql(FOUND_DAMAGED, row)
 
     def lose_directory(self, slot: int) -> None:
-        """A directory vanishes of which a whole copy is stored, whoever knows of it."""
+        """A directory of which a whole copy is stored vanishes, whether or not a row knows of that copy."""
         content = self.promised.get(slot)
         if content and self._is_stored(content) and not self.runs.parked:
             shutil.rmtree(self.path_of(slot), ignore_errors=True)

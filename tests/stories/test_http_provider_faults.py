@@ -101,7 +101,7 @@ def strike(kind: str, step: str, effect: Effect, on: Container[int] = EVERY, uui
 
 @dataclass(frozen=True)
 class Trouble:
-    """A provider that fails: what strikes it, what is to be said of it, and how many requests it may cost at most."""
+    """A provider that fails: its fault, the words that a report must use, and the most requests that it may cost."""
 
     faults: tuple[Fault, ...]
     reason: str

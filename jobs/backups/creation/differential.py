@@ -171,13 +171,11 @@ class _Making:
                 member.write(render("resume_event_triggers"))
             member.write(render("epilogue"))
         self.snapshot.require_alive()
-        age_seconds = self.snapshot.age_seconds
         self.snapshot.session.close()
         contents = read_back(draft, member.plain_bytes)
         publish(draft, contents, None)
         return BackupFile(
-            Kind.DIFFERENTIAL, draft.final, differential_id, contents, len(self.tables), self.rows, age_seconds,
-            base=self.base.name,
+            Kind.DIFFERENTIAL, draft.final, differential_id, contents, len(self.tables), self.rows, base=self.base.name,
         )  # fmt: skip
 
     def _write_head(self, member: GzipMember, differential_id: str) -> None:

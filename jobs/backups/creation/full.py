@@ -78,7 +78,6 @@ def _write(
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
     snapshot.require_alive()
-    age_seconds = snapshot.age_seconds
     snapshot.session.close()  # it holds back vacuum, and reading the rest back takes a while
     contents = reading.finish(before_data + data_bytes + member.plain_bytes)
     database = snapshot.database
@@ -109,7 +108,7 @@ def _write(
     text = description.to_bytes()
     publish(draft, contents, text)
     return BackupFile(
-        Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, age_seconds, reason=reason,
+        Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, reason=reason,
         description_sha256=hashlib.sha256(text).hexdigest(),
     )  # fmt: skip
 

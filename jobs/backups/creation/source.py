@@ -7,7 +7,6 @@ writers do not notice, and the snapshot is taken then.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,18 +73,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a backup reads. It holds back vacuum while it is open: `age_seconds` says how long."""
+    """What a backup reads. It holds back vacuum while it is open."""
 
     session: SnapshotSession
     shared: SharedSnapshot
     database: DatabaseFacts
     tables: Mapping[bytes, Table]
-    began: float
-
-    @property
-    def age_seconds(self) -> float:
-        """How long it has been open."""
-        return time.monotonic() - self.began
 
     def keys(self) -> dict[int, Key]:
         """The key of each table that has one, by the table's oid."""
@@ -131,7 +124,6 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
         tables = _listed(session)
         session.begin_read_only()
         _lock(session, list(tables))
-        began = time.monotonic()
         ((snapshot_id,),) = session.query("export_snapshot")
         locked = _listed(session)
         if locked != tables:
@@ -139,7 +131,7 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
         address = program_address(
             source.database_url, client_encoding=database.encoding, application_name="janitor_daemon backup"
         )
-        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked, began)
+        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked)
 
 
 def values_of(session: SnapshotSession) -> Values:

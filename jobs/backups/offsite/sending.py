@@ -45,7 +45,7 @@ ABOUT = "# janitor-backup "
 """Begins a line of the hash file that `sha256sum` does not read: what a new machine must know of the backup."""
 
 LARGEST_HASH_FILE_BYTES = 64 * 1024
-"""Far more than one takes: whatever is larger is something else."""
+"""Far more than one takes: a larger file is something else."""
 
 
 @dataclass(frozen=True, slots=True)
