@@ -1,5 +1,5 @@
-"""Azure Blob Storage: obstore transfers the bytes in both directions, except small uploads, which use `DirectHttp`.
-Azure's SDK looks up and deletes blobs, but does not list them.
+"""Azure Blob Storage: `DirectHttp` sends small files, obstore those between it and one part, the SDK the blocks of
+larger ones. obstore reads blobs. Azure's SDK looks up and deletes them, but does not list them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Amazon S3 and compatible servers: MinIO, Ceph, Swift and others.
 
-obstore transfers the bytes, except small uploads, which use `DirectHttp`, and large downloads, which use `S3Requests`,
-as do listings, lookups and deletions. boto3 finds credentials and Amazon's addresses, and handles names that obstore
-refuses.
+`DirectHttp` sends files and parts, or `S3Requests` where a proxy is in the way. obstore reads objects of up to
+`RANGE_SIZE_BYTES`; `S3Requests` reads larger ones and those whose names obstore refuses, lists, looks up and deletes.
+boto3 finds credentials and Amazon's addresses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Downloads through obstore, which carries the bytes of S3, MinIO and Azure; their own SDKs do everything else."""
+"""Downloads through obstore from S3, MinIO and Azure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Fast uploads through obstore: many small files, or parts of large ones, at a tenth of the vendor SDKs' CPU time.
+"""Uploads to S3, MinIO and Azure within one budget of memory, each file hashed while it is read.
 
-obstore (Rust's `object_store`) only carries the bytes of S3, MinIO and Azure; their own SDKs do everything else.
+A small file goes through `SendSmall`, or else through obstore (Rust's `object_store`), at a tenth of the vendor SDKs'
+CPU time. A large one is cut into parts, which the provider sends.
 """
 
 from __future__ import annotations
@@ -161,55 +162,36 @@ class ObjectStorePut:
         self._ordinary_buffers = PartBuffers(PART_SIZE_BYTES)
         self._store_for(0)  # finds out at once whether there are credentials
 
-    def put(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
-        """Store exactly the bytes of `source` under `name`: in one request up to `PART_SIZE_BYTES`, else in parts.
-
-        `name` is valid Unicode without ASCII control characters: obstore refuses them (`InvalidKey`).
-        Raises `ProviderError`, or unchanged what `source` raises; unfinished parts are then discarded.
-        """
-        if source.size_bytes <= PART_SIZE_BYTES:
-            return self.put_small(name, source, attributes)
-        return self.put_large(name, source, attributes)
-
     def put_small(
         self, name: str, source: Source, attributes: Attributes | None = None, mode: Mode = "overwrite"
     ) -> SentBytes:
-        """Like `put`, in one request, with the source whole in memory."""
+        """Store exactly the bytes of `source`, up to `PART_SIZE_BYTES`, under `name` in one request.
+
+        obstore refuses ASCII control characters in a name (`InvalidKey`). Raises `ProviderError`, or unchanged what
+        `source` raises.
+        """
         reader = HashingReader(source)
-        with self._memory.reserved(source.size_bytes), _uploading(reader):
+        with self._memory.reserved(source.size_bytes):
             content = reader.whole()
             sent = reader.sent()
-            if self._send_small and source.size_bytes <= self._largest_small_bytes:
-                self._send_small(name, content, sent, mode)
-            else:
-                store = self._store_for(source.size_bytes)
-                obstore.put(store, name, content, attributes=attributes, mode=mode, use_multipart=False)
+            self._send(name, content, sent, attributes, mode)
         return sent
 
-    def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
-        """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
-        part_size = part_size_for(source.size_bytes)
-        with self._room_for_parts(part_size) as (buffers, parts_in_flight):
-            reader = HashingReader(source, self.md5s_of_large)
-            with _uploading(reader):
-                obstore.put(
-                    self._store_for(part_size),
-                    name,
-                    reader.parts(buffers),
-                    attributes=attributes,
-                    use_multipart=True,
-                    chunk_size=part_size,
-                    max_concurrency=parts_in_flight,
-                )
-        return reader.sent()
+    def _send(self, name: str, content: Buffer, sent: SentBytes, attributes: Attributes | None, mode: Mode) -> None:
+        with translated_errors():
+            if self._send_small and sent.size_bytes <= self._largest_small_bytes:
+                self._send_small(name, content, sent, mode)
+            else:
+                store = self._store_for(sent.size_bytes)
+                obstore.put(store, name, content, attributes=attributes, mode=mode, use_multipart=False)
 
     def send_hashed_parts(
         self, source: Source, send: SendHashedPart, md5s_besides: Collection[Md5Of] = ()
     ) -> SentBytes:
-        """Have the parts of a source sent by other means, as many at a time as `put_large` sends.
+        """Send a source in parts of `part_size_for` its size, a few at a time in memory.
 
-        `md5s_besides` are computed for this source besides those of every large one. Raises what `source` or `send`
-        raises, when none is on its way any more.
+        `md5s_besides` are computed for this source in addition to those of every large one. Raises what `source` or
+        `send` raises, once no part is on its way any more.
         """
         reader = HashingReader(source, {*self.md5s_of_large, *md5s_besides})
         return self._send_each_part(source, reader, send, lambda: reader.latest_part_md5)
@@ -279,8 +261,6 @@ class HashingReader:
         self._hashes_parts = Md5Of.EACH_PART in md5s
         self._part_md5s: list[str] = []
         self._size_bytes = 0
-        self.failure: Exception | None = None
-        """The exception from reading the source, if any."""
 
     @property
     def latest_part_md5(self) -> str | None:
@@ -320,16 +300,12 @@ class HashingReader:
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
-        try:
-            for piece in exact_chunks(self._source, CHUNK_SIZE_BYTES):
-                self._size_bytes += len(piece)
-                self._sha256.update(piece)
-                if self._md5:
-                    self._md5.update(piece)
-                yield piece
-        except Exception as error:
-            self.failure = error
-            raise
+        for piece in exact_chunks(self._source, CHUNK_SIZE_BYTES):
+            self._size_bytes += len(piece)
+            self._sha256.update(piece)
+            if self._md5:
+                self._md5.update(piece)
+            yield piece
 
     def sha256_so_far(self) -> bytes:
         """SHA-256 of the bytes passed on so far."""
@@ -341,31 +317,8 @@ class HashingReader:
         return SentBytes(self._size_bytes, self._sha256.hexdigest(), md5, tuple(self._part_md5s))
 
 
-@contextmanager
-def _uploading(reader: HashingReader) -> Iterator[None]:
-    """Turn obstore's exceptions into `ProviderError`s; the source's exceptions pass unchanged.
-
-    A source's exception is the cause of every later one: when the source fails while parts are on their way, obstore
-    aborts the upload, and a part or the abort may fail and be told of instead.
-
-    The abort may also be told of in place of what led to it, a lost answer for instance: what is then said not to
-    exist is the upload that was to be aborted, and no object.
-    """
-    try:
-        with translated_errors():
-            yield
-    except ObjectNotFound:
-        if reader.failure is None:
-            raise ProviderUnavailable("la subida por partes se interrumpió en el servidor") from None
-        raise reader.failure from None
-    except Exception:
-        if reader.failure is not None:
-            raise reader.failure from None
-        raise
-
-
 def hash_source(source: Source, md5s_of_large: Collection[Md5Of] = tuple(Md5Of)) -> SentBytes:
-    """The result that `ObjectStorePut.put` would return for `source`, computed without sending it."""
+    """The result that `ObjectStorePut` would return for `source`, computed without sending it."""
     if source.size_bytes <= PART_SIZE_BYTES:
         reader = HashingReader(source)
         run_to_end(reader.pieces())
