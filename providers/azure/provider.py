@@ -46,13 +46,8 @@ from providers.azure.requests import (
 )
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
-    BACKSLASH,
     CONNECT_TIMEOUT_SECONDS,
-    CONTROL_CHARACTERS,
-    DELETE_CHARACTER,
-    FINAL_PERIOD,
     PART_SIZE_BYTES,
-    QUOTE,
     AccessDenied,
     CannotDiscard,
     CannotSign,
@@ -60,7 +55,6 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidKey,
-    NameEncoding,
     ObjectArchived,
     ObjectNotFound,
     ObjectProtected,
@@ -74,6 +68,7 @@ from providers.base import (
     is_directory_of_keys,
     part_size_for,
 )
+from providers.names import BACKSLASH, CONTROL_CHARACTERS, DELETE_CHARACTER, FINAL_PERIOD, QUOTE, NameEncoding
 from providers.retries import Result, with_retries
 from providers.shared.answers import (
     ARCHIVED,

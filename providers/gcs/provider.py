@@ -29,7 +29,6 @@ from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
-    LINE_ENDS,
     PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
@@ -39,7 +38,6 @@ from providers.base import (
     IntegrityError,
     InvalidKey,
     InvalidProviderSettings,
-    NameEncoding,
     ObjectNotFound,
     ObjectProtected,
     ObjectTooLarge,
@@ -54,6 +52,7 @@ from providers.base import (
 from providers.gcs.kept_uploads import KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
 from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
+from providers.names import LINE_ENDS, NameEncoding
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
 from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible

@@ -33,7 +33,6 @@ from providers.base import (
     SPANS_AT_ONCE,
     AccessDenied,
     ConditionFailed,
-    NameEncoding,
     ObjectNotFound,
     Provider,
     ProviderError,
@@ -41,6 +40,7 @@ from providers.base import (
     Source,
     is_directory_of_keys,
 )
+from providers.names import NameEncoding
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.retries import with_retries
 from providers.s3.conditions import Conditions, probe_conditions
