@@ -240,7 +240,8 @@ class Provider(abc.ABC):
     - The constructor checks the settings, imports the vendor's SDK, does no I/O; it raises `InvalidProviderSettings`.
     - Every method may be called from several threads at once, and ends within a deadline.
     - A key is relative, `/` between its parts, and may hold any name that a Linux file can have, as `os.fsdecode`
-      returns it. Names that the store cannot hold literally are stored encoded by `encode_name`, and decoded again.
+      returns it. Names that the store cannot hold literally are stored encoded, and decoded again: see
+      `providers.names`.
     - After an error or a crash no reader can see a half-written object.
     - Once `put` has returned, `stat`, `list` and `open` see the object at once.
     - Only `MigrationError`s are raised; errors of a `Source` pass unchanged.
