@@ -158,7 +158,7 @@ class ObjectStorePut:
         self._stores: dict[int, ObjectStore] = {}
         self._first_use = threading.Lock()
         self._memory_bytes = memory_share(MEMORY_BUDGET_BYTES)
-        self._memory = _MemoryBudget(self._memory_bytes)
+        self._memory = MemoryBudget(self._memory_bytes)
         self._ordinary_buffers = PartBuffers(PART_SIZE_BYTES)
         self._store_for(0)  # finds out at once whether there are credentials
 
@@ -334,7 +334,7 @@ def multipart_md5(part_md5s: Sequence[str]) -> str:
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_md5s)}"
 
 
-class _MemoryBudget:
+class MemoryBudget:
     """A semaphore that counts bytes. More than the whole budget counts as the whole budget."""
 
     def __init__(self, total_bytes: int) -> None:
