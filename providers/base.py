@@ -611,20 +611,6 @@ def require_expected(key: str, found: StoredObject | None, expected: StoredObjec
         raise ConditionFailed(f"el objeto ya no es el que había: {one_line(key)}")
 
 
-_processes_of_the_run = 1
-
-
-def split_memory_budget(processes: int) -> None:
-    """Limit this process, one of `processes` of a run, to its share of the run's memory budget."""
-    global _processes_of_the_run  # noqa: PLW0603 a property of the process
-    _processes_of_the_run = processes
-
-
-def memory_share(size_bytes: int) -> int:
-    """This process's share of a number of bytes that a run may use."""
-    return size_bytes // _processes_of_the_run
-
-
 def is_directory_of_keys(prefix: str) -> bool:
     """Whether `Provider.discard_unfinished` takes this as all keys below it rather than as one key."""
     return not prefix or prefix.endswith("/")

@@ -33,7 +33,8 @@ from config.models import ProviderRow
 from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
 from providers import build_provider
-from providers.base import Provider, split_memory_budget
+from providers.base import Provider
+from providers.memory_budget import split_memory_budget
 from storage.lease import FRESH_SECONDS, Lease, now
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
 from storage.traffic.pace import Traffic

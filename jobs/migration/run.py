@@ -33,7 +33,7 @@ from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
-from providers.base import split_memory_budget
+from providers.memory_budget import split_memory_budget
 from sql.database import Database, DatabaseBusy
 from sql.migration.attempts import Leftover
 from storage.helpers import Helpers

@@ -39,10 +39,10 @@ from providers.base import (
     SlowDown,
     Source,
     StorageFull,
-    memory_share,
     part_size_for,
 )
 from providers.exact_reading import exact_chunks, run_to_end
+from providers.memory_budget import MemoryBudget, memory_share
 from providers.shared.answers import ARCHIVED, CLOCK_IS_OFF, QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.shared.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
 from providers.shared.network import NOBODY, Network, any_certificate
@@ -332,30 +332,6 @@ def multipart_md5(part_md5s: Sequence[str]) -> str:
     """The MD5 over the parts' MD5s and their number, which S3 and its kin show as the ETag of an object in parts."""
     digests = b"".join(bytes.fromhex(md5) for md5 in part_md5s)
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_md5s)}"
-
-
-class MemoryBudget:
-    """A semaphore that counts bytes. More than the whole budget counts as the whole budget."""
-
-    def __init__(self, total_bytes: int) -> None:
-        self._total_bytes = total_bytes
-        self._free_bytes = total_bytes
-        self._freed = threading.Condition()
-        self._turn = threading.Lock()
-
-    @contextmanager
-    def reserved(self, wanted_bytes: int) -> Iterator[None]:
-        """Wait until so much is free, and hold it. Only one waits inside, so small requests overtake no large one."""
-        size_bytes = min(wanted_bytes, self._total_bytes)
-        with self._turn, self._freed:
-            self._freed.wait_for(lambda: self._free_bytes >= size_bytes)
-            self._free_bytes -= size_bytes
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._free_bytes += size_bytes
-                self._freed.notify()
 
 
 def client_options(endpoint_url: str | None, timeout_seconds: float) -> ClientConfig:
