@@ -54,8 +54,9 @@ FILES_THAT_MAY_IMPORT = {
     "google_crc32c": ("providers/gcs/upload_sessions.py",),
     "paramiko": ("providers/sftp/provider.py", "providers/sftp/ssh.py", "providers/sftp/ssh_authentication.py"),
     "obstore": (
-        *("providers/shared/object_store_get.py", "providers/shared/object_store_put.py"),
-        *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
+        *("providers/shared/object_store_errors.py", "providers/shared/object_store_get.py"),
+        *("providers/shared/object_store_put.py", "providers/shared/object_store_reading.py"),
+        *("providers/azure/provider.py", "providers/s3/provider.py"),
     ),
     "isal": ("jobs/*/compression.py",),
     "apprise": ("config/mailbox.py", "jobs/notify/sending.py"),

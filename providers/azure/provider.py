@@ -81,20 +81,22 @@ from providers.shared.answers import (
 from providers.shared.direct_http import DirectHttp, reaches_directly
 from providers.shared.network import Network, NetworkRules
 from providers.shared.network_errors import PROXY_REFUSES_US, network_error
-from providers.shared.object_store_put import (
+from providers.shared.object_store_errors import (
     DAMAGED_CODES,
     DENIED_CODES,
     EXISTING_CODES,
     FULL_CODES,
     PROTECTED_CODES,
     TRANSIENT_CODES,
+    require_stored,
+)
+from providers.shared.object_store_put import (
     HashingReader,
     Mode,
     ObjectStorePut,
     SentBytes,
     hash_source,
     network_options,
-    require_stored,
 )
 from providers.shared.object_store_reading import ResumableObjectStoreGet
 from providers.shared.paced_requests import mount_paced

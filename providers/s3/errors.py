@@ -28,7 +28,7 @@ from providers.base import (
 )
 from providers.shared.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, unintelligible, wrong_region
 from providers.shared.network_errors import PROXY_REFUSES_US, network_error
-from providers.shared.object_store_put import DAMAGED_CODES, TOO_LARGE_CODES
+from providers.shared.object_store_errors import DAMAGED_CODES, TOO_LARGE_CODES
 from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
 LOGGED_CHARACTERS = 300

@@ -46,21 +46,14 @@ from providers.retries import with_retries
 from providers.s3.conditions import Conditions, probe_conditions
 from providers.s3.errors import is_optional_refusal, is_unexplained, refused_as_optional, translated_errors
 from providers.s3.reading import ObjectReading
-from providers.s3.requests import (
-    CONNECTIONS,
-    LOST_UPLOADS,
-    Listed,
-    NoSuchUpload,
-    S3Requests,
-    Unfinished,
-    content_md5,
-)
+from providers.s3.requests import CONNECTIONS, LOST_UPLOADS, Listed, NoSuchUpload, S3Requests, Unfinished, content_md5
 from providers.s3.settings import read_settings
 from providers.s3.signature import UNSIGNED_PAYLOAD, RequestSigner
 from providers.s3.uploads import Ending, UploadLost, UploadsInParts, lost_uploads
 from providers.shared.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.shared.direct_http import DirectHttp, reaches_directly
 from providers.shared.network import Network, NetworkRules
+from providers.shared.object_store_errors import refusal_code, require_stored
 from providers.shared.object_store_get import ObjectStoreGet
 from providers.shared.object_store_put import (
     HashingReader,
@@ -71,8 +64,6 @@ from providers.shared.object_store_put import (
     hash_source,
     multipart_md5,
     network_options,
-    refusal_code,
-    require_stored,
 )
 from providers.shared.resumed_reads import resumed
 

@@ -11,7 +11,8 @@ import obstore
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, ProviderUnavailable
 from providers.shared.answers import paced_chunks
-from providers.shared.object_store_put import BuildStore, client_options, translated_errors
+from providers.shared.object_store_errors import translated_errors
+from providers.shared.object_store_put import BuildStore, client_options
 
 if TYPE_CHECKING:
     from obstore import GetResult

@@ -2566,7 +2566,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "a condition that failed is an error like any other",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(False, ConditionFailed, ",
         (REFUSALS + "[412-PreconditionFailed-ConditionFailed]",),
@@ -2574,7 +2574,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an Azure that has such an object already is not understood",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(status == 412, ConditionFailed, ",
         (REFUSALS + "[409-BlobAlreadyExists-ConditionFailed]",),
@@ -2582,7 +2582,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an S3 that others write to at the same time is not asked again",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         ', "OperationAborted", "ConditionalRequestConflict"})',
         ', "OperationAborted"})',
         (REFUSALS + "[409-ConditionalRequestConflict-ProviderUnavailable]",),
@@ -3631,7 +3631,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a small file that the server refused counts as stored",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "    if 200 <= answer.status < 300:\n",
         "    if answer.status:\n",
         ("tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
