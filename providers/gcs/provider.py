@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -124,14 +125,9 @@ class GcsProvider(Provider):
 
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
-        options = Fields("configuracion", row.options)
-        self._bucket_name = _bucket_name(options)
-        self._endpoint_url = _endpoint_url(options)
-        self._rules = NetworkRules(options)
-        self._rules.for_url(self._endpoint_url or GOOGLE_ENDPOINT_URL)  # checks the rules at once
-        self._project = options.text("project")
-        self._storage_class = _storage_class(options)
-        self._credentials = _given_credentials(row.credentials, anonymous=self._endpoint_url is not None)
+        self._settings = read_settings(row)
+        self._rules = NetworkRules(Fields("configuracion", row.options))
+        self._rules.for_url(self._settings.server_url)  # checks the rules at once
         self._names = NameEncoding(LINE_ENDS)
         self._keeps_conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
@@ -166,7 +162,7 @@ class GcsProvider(Provider):
 
     def _probe_conditions(self, prefix: str) -> bool:
         """Google's own servers need no probe, and would throttle it: one object may change once a second."""
-        if self._endpoint_url is None:
+        if self._settings.endpoint_url is None:
             return True
         key = probe_key(prefix, CONDITIONS_NAME)
         try:
@@ -182,7 +178,7 @@ class GcsProvider(Provider):
         """Store an object; if a generation is given, only over that one. Large ones are continued from, and noted in,
         what is kept.
         """
-        with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
+        with translated_errors():
             if source.size_bytes <= ONE_REQUEST_BYTES:
                 reader = HashingReader(source)
                 self._send_whole(self._stored_name(key), reader, only_over)
@@ -235,7 +231,7 @@ class GcsProvider(Provider):
     def _page(self, prefix: str, token: str | None) -> tuple[Sequence[StoredObject], str | None]:
         """One page of a listing, and the token that requests the next one."""
         blobs = self._client.list_blobs(
-            self._bucket_name,
+            self._settings.bucket,
             prefix=self._names.encode(prefix),
             fields="kind,items(name,size,crc32c),nextPageToken",
             page_token=token,
@@ -255,7 +251,7 @@ class GcsProvider(Provider):
         """One request of several, retried while its error allows. Raises `ProviderError`."""
 
         def ask() -> Result:
-            with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
+            with translated_errors():
                 return request()
 
         return with_retries(ask, self.progress.interruption, self.progress)
@@ -310,7 +306,7 @@ class GcsProvider(Provider):
 
     @property
     def _store_in_terms(self) -> str:
-        return f"{self._endpoint_url or GOOGLE_ENDPOINT_URL}/{self._bucket_name}"
+        return f"{self._settings.server_url}/{self._settings.bucket}"
 
     def _signed_url(self, key: str, seconds: int) -> str:
         """Only the key of a service account signs here; other credentials would have to ask Google for it."""
@@ -323,7 +319,7 @@ class GcsProvider(Provider):
         url: str = blob.generate_signed_url(
             version="v4",
             expiration=timedelta(seconds=seconds),
-            api_access_endpoint=self._endpoint_url or GOOGLE_ENDPOINT_URL,
+            api_access_endpoint=self._settings.server_url,
             credentials=credentials,
         )
         return url
@@ -336,15 +332,20 @@ class GcsProvider(Provider):
         """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
         content = b"".join(reader.pieces())
         properties = {"name": name, "crc32c": reader.crc32c}
-        if self._storage_class:
-            properties["storageClass"] = self._storage_class
+        if self._settings.storage_class:
+            properties["storageClass"] = self._settings.storage_class
         self._requests.put(properties, content, only_over)
 
     def _send_in_parts(self, blob: Blob, source: Source, only_over: int | None, kept: KeptUploads) -> PutReceipt:
-        if self._storage_class:
-            blob.storage_class = self._storage_class
+        if self._settings.storage_class:
+            blob.storage_class = self._settings.storage_class
         terms = Terms(
-            self._store_in_terms, blob.name, source.size_bytes, only_over, self._storage_class, self._account_name
+            self._store_in_terms,
+            blob.name,
+            source.size_bytes,
+            only_over,
+            self._settings.storage_class,
+            self._account_name,
         )
         session = self._continued(kept, terms)
         if session is not None:
@@ -420,7 +421,7 @@ class GcsProvider(Provider):
         session can resolve.
         """
         try:
-            with _translated_errors(missing=SessionLost("GCS ya no tiene la subida (HTTP 404)")):
+            with translated_errors(missing=SessionLost("GCS ya no tiene la subida (HTTP 404)")):
                 if not session.is_position_known:
                     stored = self._ask_how_far(session)
                     if stored is not None:
@@ -462,7 +463,7 @@ class GcsProvider(Provider):
     @property
     def _account_name(self) -> str:
         """Who stores, where the settings say it."""
-        given = self._credentials
+        given = self._settings.credentials
         return str(given.service_account_email) if isinstance(given, service_account.Credentials) else ""
 
     def _stored_object(self, blob: Blob) -> StoredObject:
@@ -472,7 +473,7 @@ class GcsProvider(Provider):
         return StoredObject(self._names.decode(blob.name), blob.size, checksum)
 
     def _blob(self, key: str) -> Blob:
-        return self._client.bucket(self._bucket_name).blob(self._stored_name(key))
+        return self._client.bucket(self._settings.bucket).blob(self._stored_name(key))
 
     def _stored_name(self, key: str) -> str:
         name = self._names.encode(key)
@@ -485,7 +486,7 @@ class GcsProvider(Provider):
     def _object_errors(self) -> Iterator[None]:
         """Translate errors of requests about one object, where 404 may mean the object or the bucket."""
         try:
-            with _translated_errors(missing=ObjectNotFound("el objeto no existe (HTTP 404)")):
+            with translated_errors(missing=ObjectNotFound("el objeto no existe (HTTP 404)")):
                 yield
         except ObjectNotFound:
             self._require_bucket()
@@ -493,11 +494,10 @@ class GcsProvider(Provider):
 
     def _require_bucket(self) -> None:
         """Not every server says in a 404 what is missing; a listing's 404 leaves no doubt."""
-        with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
-            next(
-                iter(self._client.list_blobs(self._bucket_name, max_results=1, timeout=ANSWER_TIMEOUTS, retry=None)),
-                None,
-            )
+        with translated_errors():
+            bucket = self._settings.bucket
+            listed = self._client.list_blobs(bucket, max_results=1, timeout=ANSWER_TIMEOUTS, retry=None)
+            next(iter(listed), None)
 
     @property
     def _client(self) -> Client:
@@ -529,16 +529,15 @@ class GcsProvider(Provider):
     @functools.cached_property
     def _made_client(self) -> Client:
         return Client(
-            project=self._project,
+            project=self._settings.project,
             credentials=self._session.credentials,
             _http=self._session,
-            client_options={"api_endpoint": self._endpoint_url or GOOGLE_ENDPOINT_URL},
+            client_options={"api_endpoint": self._settings.server_url},
         )
 
     @functools.cached_property
     def _made_requests(self) -> GcsRequests:
-        endpoint_url = self._endpoint_url or GOOGLE_ENDPOINT_URL
-        return GcsRequests(self._session, self._ask_for_token, endpoint_url, self._bucket_name)
+        return GcsRequests(self._session, self._ask_for_token, self._settings.server_url, self._settings.bucket)
 
     @functools.cached_property
     def _ask_for_token(self) -> Any:
@@ -549,7 +548,7 @@ class GcsProvider(Provider):
     @functools.cached_property
     def _session(self) -> AuthorizedSession:
         ask = self._ask_for_token
-        session = AuthorizedSession(_credentials(self._credentials, ask), auth_request=ask)
+        session = AuthorizedSession(find_credentials(self._settings.credentials, ask), auth_request=ask)
         mount_paced(session, self._rules)
         return session
 
@@ -584,7 +583,42 @@ def _generation(expected: StoredObject | None) -> int:
     return int(expected.version or 0) if expected else 0
 
 
-def _bucket_name(options: Fields) -> str:
+GivenCredentials = AnonymousCredentials | service_account.Credentials | Path | None
+"""Credentials, or the file in which they are, or `None` for Google's application default credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class GcsSettings:
+    """The row's validated fields. The credentials never show in a repr."""
+
+    bucket: str
+    endpoint_url: str | None
+    """`None` for Google's own."""
+    project: str | None
+    storage_class: str | None
+    credentials: GivenCredentials = field(repr=False)
+
+    @property
+    def server_url(self) -> str:
+        """The address of the server."""
+        return self.endpoint_url or GOOGLE_ENDPOINT_URL
+
+
+def read_settings(row: ProviderRow) -> GcsSettings:
+    """Raises `FieldError`, which names a field and never its value."""
+    options = Fields("configuracion", row.options)
+    bucket = _bucket(options)
+    endpoint_url = _endpoint_url(options)
+    return GcsSettings(
+        bucket,
+        endpoint_url,
+        options.text("project"),
+        _storage_class(options),
+        _given_credentials(row.credentials, anonymous=endpoint_url is not None),
+    )
+
+
+def _bucket(options: Fields) -> str:
     name = options.required_text("bucket")
     if not BUCKET_NAME.fullmatch(name):
         raise FieldError("configuracion.bucket: no es un nombre de bucket de GCS")
@@ -605,10 +639,6 @@ def _storage_class(options: Fields) -> str | None:
     if name is None or name.upper() in STORAGE_CLASSES:
         return name and name.upper()
     raise FieldError(f"configuracion.storage_class: debe ser una de {', '.join(STORAGE_CLASSES[:4])}")
-
-
-GivenCredentials = AnonymousCredentials | service_account.Credentials | Path | None
-"""Credentials, or the file in which they are, or `None` for Google's application default credentials."""
 
 
 def _given_credentials(credentials: Mapping[str, object] | str | None, *, anonymous: bool) -> GivenCredentials:
@@ -634,7 +664,11 @@ def _service_account(info: Mapping[str, object]) -> service_account.Credentials:
     return credentials
 
 
-def _credentials(given: GivenCredentials, ask: Any) -> Any:
+def find_credentials(given: GivenCredentials, ask: Any) -> Any:
+    """The credentials to sign requests with. May contact other machines by `ask`, and take seconds.
+
+    Raises `AccessDenied`, `InvalidProviderSettings`, `ProviderUnavailable`.
+    """
     if isinstance(given, Path):
         return _service_account_file(given)
     if given is not None:
@@ -662,12 +696,12 @@ def _service_account_file(path: Path) -> service_account.Credentials:
 
 
 @contextmanager
-def _translated_errors(missing: ProviderError) -> Iterator[None]:
-    """Turn the SDK's exceptions into `ProviderError`s: `missing` for a 404."""
+def translated_errors(missing: ProviderError | None = None) -> Iterator[None]:
+    """Turn the SDK's exceptions into `ProviderError`s. A 404 means `missing`, or else the bucket."""
     try:
         yield
     except NotFound as error:
-        if "bucket does not exist" in str(error):
+        if missing is None or "bucket does not exist" in str(error):
             raise DestinationMissing("el bucket no existe (HTTP 404)") from None
         raise missing from None
     except GoogleAPICallError as error:

@@ -2976,7 +2976,7 @@ CONDITIONS = (
         "conditions",
         "another server than Google's is believed to keep conditions",
         "providers/gcs/provider.py",
-        "        if self._endpoint_url is None:\n            return True\n",
+        "        if self._settings.endpoint_url is None:\n            return True\n",
         "        if prefix is not None:\n            return True\n",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[gcs-small]",),
     ),
