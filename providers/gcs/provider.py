@@ -3,65 +3,51 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import google.auth
 import requests
-import urllib3.exceptions
-from google.api_core.exceptions import GoogleAPICallError, NotFound
-from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Blob, Client
 from google.oauth2 import service_account
 
-from config.fields import FieldError, Fields, is_plain_url
+from config.fields import Fields
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
-    AccessDenied,
     BytesSource,
     CannotSign,
     ConditionFailed,
-    DestinationMissing,
     IntegrityError,
     InvalidKey,
-    InvalidProviderSettings,
     ObjectNotFound,
-    ObjectProtected,
-    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
-    SlowDown,
     Source,
-    StorageFull,
     is_directory_of_keys,
 )
+from providers.gcs.errors import translated_errors
 from providers.gcs.kept_uploads import KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
+from providers.gcs.settings import find_credentials, read_settings
 from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
 from providers.names import LINE_ENDS, NameEncoding
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
-from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.shared.answers import deadline_seconds, unintelligible
 from providers.shared.network import NetworkRules
-from providers.shared.network_errors import PROXY_REFUSES_US, network_error
 from providers.shared.paced_requests import mount_paced
 from providers.shared.resumed_reads import resumed
-from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
 ONE_REQUEST_BYTES = 256 * 1024
 """A file of up to this size is one request. Its body goes to the socket in one piece, and Python counts all of that
@@ -78,36 +64,11 @@ NOWHERE = KeptUploads(None)
 
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
-GOOGLE_ENDPOINT_URL = "https://storage.googleapis.com"
-"""Passed to the SDK explicitly, because it would otherwise obey `STORAGE_EMULATOR_HOST`."""
-
-SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
-
-STORAGE_CLASSES = (
-    *("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"),
-    *("MULTI_REGIONAL", "REGIONAL", "DURABLE_REDUCED_AVAILABILITY"),
-)
-"""All of them can be read at once, ARCHIVE too."""
-
-BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-
 CREATE_TRIES = 3
 """The second request must be refused; another host's probe may have removed the object just before."""
 
 LONGEST_NAME_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
-
-FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
-PROTECTED_REASONS = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})
-TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
-
-SHORT_LIVED = "reasonable timeframe"
-"""Part of Google's message for a signed access request whose time differs from its own."""
-
-DAMAGED_MESSAGE = "doesn't match calculated"
-"""Part of the message when the received bytes do not match the checksum; the reason code is unspecific."""
-
-REASON = re.compile(r"[A-Za-z]{1,60}")
 
 # Without this the SDK asks for the bucket in a thread of its own, with its own retries, to describe requests in traces.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
@@ -581,179 +542,3 @@ class _Reading:
 def _generation(expected: StoredObject | None) -> int:
     """The generation of the expected object; 0 for none."""
     return int(expected.version or 0) if expected else 0
-
-
-GivenCredentials = AnonymousCredentials | service_account.Credentials | Path | None
-"""Credentials, or the file in which they are, or `None` for Google's application default credentials."""
-
-
-@dataclass(frozen=True, slots=True)
-class GcsSettings:
-    """The row's validated fields. The credentials never show in a repr."""
-
-    bucket: str
-    endpoint_url: str | None
-    """`None` for Google's own."""
-    project: str | None
-    storage_class: str | None
-    credentials: GivenCredentials = field(repr=False)
-
-    @property
-    def server_url(self) -> str:
-        """The address of the server."""
-        return self.endpoint_url or GOOGLE_ENDPOINT_URL
-
-
-def read_settings(row: ProviderRow) -> GcsSettings:
-    """Raises `FieldError`, which names a field and never its value."""
-    options = Fields("configuracion", row.options)
-    bucket = _bucket(options)
-    endpoint_url = _endpoint_url(options)
-    return GcsSettings(
-        bucket,
-        endpoint_url,
-        options.text("project"),
-        _storage_class(options),
-        _given_credentials(row.credentials, anonymous=endpoint_url is not None),
-    )
-
-
-def _bucket(options: Fields) -> str:
-    name = options.required_text("bucket")
-    if not BUCKET_NAME.fullmatch(name):
-        raise FieldError("configuracion.bucket: no es un nombre de bucket de GCS")
-    return name
-
-
-def _endpoint_url(options: Fields) -> str | None:
-    url = options.text("endpoint_url")
-    if url is None:
-        return None
-    if not is_plain_url(url):
-        raise FieldError("configuracion.endpoint_url: debe ser una dirección http(s) sin parámetros ni usuario")
-    return url.rstrip("/")
-
-
-def _storage_class(options: Fields) -> str | None:
-    name = options.text("storage_class")
-    if name is None or name.upper() in STORAGE_CLASSES:
-        return name and name.upper()
-    raise FieldError(f"configuracion.storage_class: debe ser una de {', '.join(STORAGE_CLASSES[:4])}")
-
-
-def _given_credentials(credentials: Mapping[str, object] | str | None, *, anonymous: bool) -> GivenCredentials:
-    if not credentials:
-        return AnonymousCredentials() if anonymous else None
-    if isinstance(credentials, str):
-        return Path(credentials)
-    return _service_account(credentials)
-
-
-def _service_account(info: Mapping[str, object]) -> service_account.Credentials:
-    fields = Fields("credenciales", info)
-    if fields.required_text("type") != "service_account":
-        raise FieldError("credenciales.type: debe ser service_account")
-    for name in ("client_email", "token_uri", "private_key"):
-        fields.required_text(name)
-    try:
-        credentials: service_account.Credentials = service_account.Credentials.from_service_account_info(
-            dict(info), scopes=SCOPES
-        )
-    except (ValueError, TypeError):  # from parsing the key; the message may quote it
-        raise FieldError("credenciales.private_key: no es una clave privada válida") from None
-    return credentials
-
-
-def find_credentials(given: GivenCredentials, ask: Any) -> Any:
-    """The credentials to sign requests with. May contact other machines by `ask`, and take seconds.
-
-    Raises `AccessDenied`, `InvalidProviderSettings`, `ProviderUnavailable`.
-    """
-    if isinstance(given, Path):
-        return _service_account_file(given)
-    if given is not None:
-        return given
-    try:
-        credentials, _ = google.auth.default(scopes=SCOPES, request=ask)
-    except DefaultCredentialsError:
-        raise AccessDenied("no hay credenciales predeterminadas de Google en este equipo") from None
-    except GoogleAuthError as error:
-        raise ProviderUnavailable(f"no se pudieron obtener credenciales de Google ({type(error).__name__})") from None
-    return credentials
-
-
-def _service_account_file(path: Path) -> service_account.Credentials:
-    try:
-        info = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise InvalidProviderSettings("credenciales: no se puede leer el archivo de la cuenta de servicio") from None
-    if not isinstance(info, dict):
-        raise InvalidProviderSettings("credenciales: el archivo no contiene una cuenta de servicio")
-    try:
-        return _service_account(info)
-    except FieldError as error:
-        raise InvalidProviderSettings(str(error)) from None
-
-
-@contextmanager
-def translated_errors(missing: ProviderError | None = None) -> Iterator[None]:
-    """Turn the SDK's exceptions into `ProviderError`s. A 404 means `missing`, or else the bucket."""
-    try:
-        yield
-    except NotFound as error:
-        if missing is None or "bucket does not exist" in str(error):
-            raise DestinationMissing("el bucket no existe (HTTP 404)") from None
-        raise missing from None
-    except GoogleAPICallError as error:
-        # Not chained: the SDK's messages hold addresses of upload sessions, which are as good as a password.
-        raise _answer_error(error) from None
-    except requests.exceptions.InvalidJSONError as error:
-        raise unintelligible(type(error).__name__) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, TransportError) as error:
-        failed = ProviderUnavailable(f"fallo de red con GCS ({type(error).__name__})")
-        raise network_error(error) or failed from None
-    except GoogleAuthError as error:
-        if error.retryable:
-            raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
-        reason = CLOCK_IS_OFF if SHORT_LIVED in str(error) else "Google no aceptó las credenciales"
-        raise AccessDenied(f"{reason} ({type(error).__name__})") from None
-    except PARSER_ERRORS as error:
-        raise unintelligible(type(error).__name__) from None
-
-
-def _answer_error(error: GoogleAPICallError) -> ProviderError:
-    status = error.code
-    detail = _detail(error)
-    reason = detail.get("reason", "")
-    answer = f"HTTP {status} {reason}".strip()
-    if status is not None and status < 300:
-        return unintelligible(answer)
-    is_damaged = status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", ""))
-    retry_after = error.response.headers.get("Retry-After") if isinstance(error.response, requests.Response) else None
-    if reason in TRANSIENT_REASONS or (status is not None and asks_to_slow_down(status, None, retry_after)):
-        return SlowDown(f"GCS pide menos peticiones ({answer})", pause_seconds(retry_after))
-    is_unavailable = status is None or status == 408 or status >= 500
-    for applies, error_class, text in (
-        (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
-        (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
-        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
-        (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
-        (status == 407, AccessDenied, PROXY_REFUSES_US),
-        (reason in PROTECTED_REASONS, ObjectProtected, "una retención protege el objeto"),
-        (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
-        (status == 412, ConditionFailed, "el objeto ya no es el que había"),
-    ):
-        if applies:
-            return error_class(f"{text} ({answer})")
-    return ProviderError(f"GCS rechazó la petición ({answer})")
-
-
-def _detail(error: GoogleAPICallError) -> Mapping[str, str]:
-    """`reason`, GCS's code for the error, and `message`. After an upload the SDK leaves them in the answer."""
-    details = error.errors
-    if not details and isinstance(error.response, requests.Response):
-        try:
-            details = error.response.json()["error"]["errors"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return {}
-    return next((detail for detail in details if REASON.fullmatch(str(detail.get("reason")))), {})
