@@ -5,24 +5,17 @@ from __future__ import annotations
 import functools
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
-import requests
-from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession, Request
-from google.cloud.storage import Blob, Client
+from google.cloud.storage import Blob
 from google.oauth2 import service_account
 
 from config.fields import Fields
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.base import (
-    ANSWER_TIMEOUT_SECONDS,
-    CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     BytesSource,
     CannotSign,
@@ -31,38 +24,31 @@ from providers.base import (
     InvalidKey,
     ObjectNotFound,
     Provider,
-    ProviderError,
-    ProviderUnavailable,
     Source,
     is_directory_of_keys,
 )
+from providers.gcs.clients import ANSWER_TIMEOUTS, GcsClients
 from providers.gcs.errors import translated_errors
-from providers.gcs.kept_uploads import KeptUploads, Terms
-from providers.gcs.requests import CONTENT_TYPE, GcsRequests
-from providers.gcs.settings import find_credentials, read_settings
-from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
+from providers.gcs.kept_uploads import KeptUploads
+from providers.gcs.settings import read_settings
+from providers.gcs.upload_sessions import HashingReader
+from providers.gcs.uploads import UploadsInParts
 from providers.names import LINE_ENDS, NameEncoding
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
-from providers.shared.answers import deadline_seconds, unintelligible
+from providers.shared.answers import unintelligible
 from providers.shared.network import NetworkRules
-from providers.shared.paced_requests import mount_paced
 from providers.shared.resumed_reads import resumed
 
 ONE_REQUEST_BYTES = 256 * 1024
 """A file of up to this size is one request. Its body goes to the socket in one piece, and Python counts all of that
 time against the connect timeout: a larger one would need a fast line."""
 
-SESSIONS_AT_ONCE = 8
-"""The number of files sent in parts at once: each holds one part in memory."""
-
 LISTING_PAGE = 1000
 """GCS's largest page of a listing."""
 
 NOWHERE = KeptUploads(None)
 """For uploads that no other run continues."""
-
-ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
 CREATE_TRIES = 3
 """The second request must be refused; another host's probe may have removed the object just before."""
@@ -87,13 +73,12 @@ class GcsProvider(Provider):
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row)
-        self._rules = NetworkRules(Fields("configuracion", row.options))
-        self._rules.for_url(self._settings.server_url)  # checks the rules at once
+        rules = NetworkRules(Fields("configuracion", row.options))
+        rules.for_url(self._settings.server_url)  # checks the rules at once
         self._names = NameEncoding(LINE_ENDS)
         self._keeps_conditions = Remembered(self._probe_conditions)
-        self._first_use = threading.Lock()
-        self._first_error: ProviderError | None = None
-        self._large_uploads = threading.BoundedSemaphore(SESSIONS_AT_ONCE)
+        self._clients = GcsClients(self._settings, rules)
+        self._in_parts = UploadsInParts(self._clients, self._settings, self._repeated)
 
     def put(self, key: str, source: Source) -> PutReceipt:
         return self._send(key, source)
@@ -146,8 +131,7 @@ class GcsProvider(Provider):
                 return reader.receipt()
             if source.size_bytes <= PART_SIZE_BYTES:  # a note would cost more than sending it again
                 kept = NOWHERE
-            with self._large_uploads:
-                return self._send_in_parts(self._blob(key), source, only_over, kept)
+            return self._in_parts.put(self._stored_name(key), source, only_over, kept)
 
     def measure(self, source: Source) -> PutReceipt:
         reader = HashingReader(source)
@@ -172,7 +156,7 @@ class GcsProvider(Provider):
                 return
             generation = now.version
         with self._object_errors():
-            yield from self._requests.read(reading.name, reading.note_checksum, position, generation)
+            yield from self._clients.requests.read(reading.name, reading.note_checksum, position, generation)
 
     def stat(self, key: str) -> StoredObject:
         blob = self._blob(key)
@@ -191,7 +175,7 @@ class GcsProvider(Provider):
 
     def _page(self, prefix: str, token: str | None) -> tuple[Sequence[StoredObject], str | None]:
         """One page of a listing, and the token that requests the next one."""
-        blobs = self._client.list_blobs(
+        blobs = self._clients.sdk.list_blobs(
             self._settings.bucket,
             prefix=self._names.encode(prefix),
             fields="kind,items(name,size,crc32c),nextPageToken",
@@ -250,14 +234,14 @@ class GcsProvider(Provider):
         and cost nothing, and GCS drops them after a week; if they end late, their condition fails.
         """
         is_any_wanted = False
-        for upload in self._kept_uploads.all_of(self._store_in_terms):
+        for upload in self._kept_uploads.all_of(self._in_parts.store):
             key = self._names.decode(upload.terms.name)
             if not (key.startswith(prefix) if is_directory_of_keys(prefix) else key == prefix):
                 continue
             if is_wanted(key):
                 is_any_wanted = True
             else:
-                self._repeated(functools.partial(self._cancel, upload.url))
+                self._repeated(functools.partial(self._in_parts.cancel, upload.url))
                 upload.forget()
         return is_any_wanted
 
@@ -265,14 +249,10 @@ class GcsProvider(Provider):
     def _kept_uploads(self) -> KeptUploads:
         return KeptUploads(self.unfinished_directory)
 
-    @property
-    def _store_in_terms(self) -> str:
-        return f"{self._settings.server_url}/{self._settings.bucket}"
-
     def _signed_url(self, key: str, seconds: int) -> str:
         """Only the key of a service account signs here; other credentials would have to ask Google for it."""
         blob = self._blob(key)
-        credentials = self._session.credentials
+        credentials = self._clients.session.credentials
         if not isinstance(credentials, service_account.Credentials):
             raise CannotSign(
                 "estas credenciales no pueden firmar; hace falta el JSON de una cuenta de servicio, con su private_key"
@@ -286,8 +266,7 @@ class GcsProvider(Provider):
         return url
 
     def close(self) -> None:
-        if "_session" in self.__dict__:
-            self._session.close()
+        self._clients.close()
 
     def _send_whole(self, name: str, reader: HashingReader, only_over: int | None) -> None:
         """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
@@ -295,137 +274,7 @@ class GcsProvider(Provider):
         properties = {"name": name, "crc32c": reader.crc32c}
         if self._settings.storage_class:
             properties["storageClass"] = self._settings.storage_class
-        self._requests.put(properties, content, only_over)
-
-    def _send_in_parts(self, blob: Blob, source: Source, only_over: int | None, kept: KeptUploads) -> PutReceipt:
-        if self._settings.storage_class:
-            blob.storage_class = self._settings.storage_class
-        terms = Terms(
-            self._store_in_terms,
-            blob.name,
-            source.size_bytes,
-            only_over,
-            self._settings.storage_class,
-            self._account_name,
-        )
-        session = self._continued(kept, terms)
-        if session is not None:
-            with suppress(OtherBytes):
-                return self._complete(blob, session, source)._replace(sent_whole=False)
-        return self._complete(blob, self._begun(blob, kept, terms), source)
-
-    def _continued(self, kept: KeptUploads, terms: Terms) -> UploadSession | None:
-        """The session that an earlier run began on the same terms, if the server has a part of it at least.
-
-        Any other session of the object that is noted here is cancelled.
-        """
-        noted = kept.of(terms.store, terms.name)
-        if noted is None:
-            return None
-        session = UploadSession(noted.url, terms.size_bytes, noted)
-        look = functools.partial(self._is_worth_continuing, session)
-        if noted.terms == terms and self._repeated(look):
-            return session
-        self._give_up(session)
-        return None
-
-    def _is_worth_continuing(self, session: UploadSession) -> bool:
-        response = self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS)
-        return session.is_open(response) and session.kept_bytes >= PART_SIZE_BYTES
-
-    def _begun(self, blob: Blob, kept: KeptUploads, terms: Terms) -> UploadSession:
-        begin = functools.partial(
-            blob.create_resumable_upload_session,
-            content_type=CONTENT_TYPE,
-            size=terms.size_bytes,
-            timeout=ANSWER_TIMEOUTS,
-            checksum=None,
-            retry=None,
-            if_generation_match=terms.only_over,
-        )
-        url = self._repeated(begin)
-        return UploadSession(url, terms.size_bytes, kept.begin(terms, url))
-
-    def _complete(self, blob: Blob, session: UploadSession, source: Source) -> PutReceipt:
-        """Send what the session lacks. Raises `OtherBytes` if what it has is not of this source."""
-        reader = HashingReader(source)
-        try:
-            answer = self._send_parts(session, reader)
-        except BaseException as error:
-            if not session.is_of_use_after(error):
-                self._give_up(session)
-            raise
-        session.forget()
-        if answer.get("crc32c") != reader.crc32c:
-            blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=answer.get("generation"))
-            raise IntegrityError("GCS guardó un contenido distinto del enviado")
-        return reader.receipt()
-
-    def _send_parts(self, session: UploadSession, reader: HashingReader) -> Mapping[str, object]:
-        """Send part after part; the last one's answer is the object. Each part is retried by itself, from the position
-        that the session reports.
-        """
-        answer: Mapping[str, object] = {}
-        for part in reader.parts():
-            session.add(part, reader.sha256_so_far())
-            send = functools.partial(self._send_rest_of_part, session, reader)
-            sent = with_retries(send, self.progress.interruption, self.progress)
-            if isinstance(sent, ProviderError):
-                raise sent
-            answer = sent
-        return answer
-
-    def _send_rest_of_part(
-        self, session: UploadSession, reader: HashingReader
-    ) -> Mapping[str, object] | SessionLost | IntegrityError:
-        """Send the missing rest of the part added last. Returns the object once complete, or an error that only another
-        session can resolve.
-        """
-        try:
-            with translated_errors(missing=SessionLost("GCS ya no tiene la subida (HTTP 404)")):
-                if not session.is_position_known:
-                    stored = self._ask_how_far(session)
-                    if stored is not None:
-                        return stored
-                return self._put_rest(session, reader)
-        except (SessionLost, IntegrityError) as error:
-            return error
-
-    def _put_rest(self, session: UploadSession, reader: HashingReader) -> Mapping[str, object]:
-        if session.has_latest_part:
-            return {}
-        rest = session.rest()
-        headers = {"Content-Range": f"bytes {session.kept_bytes}-{session.added_bytes - 1}/{session.size_bytes}"}
-        if session.added_bytes == session.size_bytes:
-            headers["X-Goog-Hash"] = f"crc32c={reader.crc32c}"
-        timeouts = (CONNECT_TIMEOUT_SECONDS, deadline_seconds(len(rest)))
-        session.is_position_known = False
-        stored = session.noted(self._session.put(session.url, data=rest, headers=headers, timeout=timeouts))
-        if stored is None and session.kept_bytes < session.added_bytes:
-            raise ProviderUnavailable("GCS no guardó una parte completa")
-        return stored or {}
-
-    def _ask_how_far(self, session: UploadSession) -> Mapping[str, object] | None:
-        """The object, if it is complete though no answer said so."""
-        return session.noted(self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS))
-
-    def _give_up(self, session: UploadSession) -> None:
-        """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
-        session.forget()
-        with suppress(requests.RequestException, GoogleAuthError):
-            self._cancel(session.url)
-
-    def _cancel(self, session_url: str) -> None:
-        """Whatever the answer is: a session that stays hits nothing, and not every server can cancel one."""
-        with self._found_credentials():
-            session = self._session
-        session.delete(session_url, timeout=ANSWER_TIMEOUTS)
-
-    @property
-    def _account_name(self) -> str:
-        """Who stores, where the settings say it."""
-        given = self._settings.credentials
-        return str(given.service_account_email) if isinstance(given, service_account.Credentials) else ""
+        self._clients.requests.put(properties, content, only_over)
 
     def _stored_object(self, blob: Blob) -> StoredObject:
         if blob.size is None:
@@ -434,7 +283,7 @@ class GcsProvider(Provider):
         return StoredObject(self._names.decode(blob.name), blob.size, checksum)
 
     def _blob(self, key: str) -> Blob:
-        return self._client.bucket(self._settings.bucket).blob(self._stored_name(key))
+        return self._clients.blob(self._stored_name(key))
 
     def _stored_name(self, key: str) -> str:
         name = self._names.encode(key)
@@ -457,61 +306,8 @@ class GcsProvider(Provider):
         """Not every server says in a 404 what is missing; a listing's 404 leaves no doubt."""
         with translated_errors():
             bucket = self._settings.bucket
-            listed = self._client.list_blobs(bucket, max_results=1, timeout=ANSWER_TIMEOUTS, retry=None)
+            listed = self._clients.sdk.list_blobs(bucket, max_results=1, timeout=ANSWER_TIMEOUTS, retry=None)
             next(iter(listed), None)
-
-    @property
-    def _client(self) -> Client:
-        """The SDK's client."""
-        with self._found_credentials():
-            return self._made_client
-
-    @property
-    def _requests(self) -> GcsRequests:
-        """The client for whole files."""
-        with self._found_credentials():
-            return self._made_requests
-
-    @contextmanager
-    def _found_credentials(self) -> Iterator[None]:
-        """For creating clients at first use, because finding default credentials may contact other machines.
-
-        A failure is remembered: the search for credentials may take seconds.
-        """
-        with self._first_use:
-            if self._first_error is not None:
-                raise self._first_error
-            try:
-                yield
-            except ProviderError as error:
-                self._first_error = error
-                raise
-
-    @functools.cached_property
-    def _made_client(self) -> Client:
-        return Client(
-            project=self._settings.project,
-            credentials=self._session.credentials,
-            _http=self._session,
-            client_options={"api_endpoint": self._settings.server_url},
-        )
-
-    @functools.cached_property
-    def _made_requests(self) -> GcsRequests:
-        return GcsRequests(self._session, self._ask_for_token, self._settings.server_url, self._settings.bucket)
-
-    @functools.cached_property
-    def _ask_for_token(self) -> Any:
-        asking = requests.Session()
-        mount_paced(asking, self._rules)
-        return functools.partial(Request(asking), timeout=ANSWER_TIMEOUTS)
-
-    @functools.cached_property
-    def _session(self) -> AuthorizedSession:
-        ask = self._ask_for_token
-        session = AuthorizedSession(find_credentials(self._settings.credentials, ask), auth_request=ask)
-        mount_paced(session, self._rules)
-        return session
 
 
 class _Reading:

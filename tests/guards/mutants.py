@@ -2951,7 +2951,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "GCS is not told which generation a large object may replace",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
@@ -2967,7 +2967,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what others have stored meanwhile is removed as damaged",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         """, if_generation_match=answer.get("generation"))""",
         ")",
         ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
@@ -3777,7 +3777,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "what Google stored differently stays",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         'if answer.get("crc32c") != reader.crc32c:',
         'if not answer.get("crc32c"):',
         ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
@@ -4968,7 +4968,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "what an earlier run sent to Google counts as sent",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "._replace(sent_whole=False)",
         "",
         (ON_GOOGLE + "test_the_next_run_sends_what_the_session_lacks[error0]",),
@@ -4976,7 +4976,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a session on other terms is continued",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if noted.terms == terms and self._repeated(look):",
         "if self._repeated(look):",
         (ON_GOOGLE + "test_a_session_for_a_new_object_is_no_session_for_its_replacement",),
@@ -4985,7 +4985,7 @@ GOING_ON = (
         "going on",
         "a session on Google that nobody wants stays",
         "providers/gcs/provider.py",
-        "self._repeated(functools.partial(self._cancel, upload.url))",
+        "self._repeated(functools.partial(self._in_parts.cancel, upload.url))",
         "pass",
         (ON_GOOGLE + "test_a_session_that_nobody_wants_is_cancelled[p/ejecuciones/1/]",),
     ),
@@ -5024,7 +5024,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a part that GCS has kept half counts as kept",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if stored is None and session.kept_bytes < session.added_bytes:",
         "if stored is None and session.kept_bytes < 0:",
         (HTTP_GOES_ON + "test_a_part_of_which_only_the_beginning_was_kept_is_ended[gcs]",),
