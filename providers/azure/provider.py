@@ -158,25 +158,21 @@ class AzureProvider(Provider):
 
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
-        options = Fields("configuracion", row.options)
-        container = _container(options)
-        tier = _access_tier(options)
-        account = _account(row.credentials, options)
+        settings = read_settings(row)
+        account, tier = settings.account, settings.access_tier
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
         self._given_tier = StandardBlobTier(tier) if tier else None
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
-        rules = NetworkRules(options)
+        rules = NetworkRules(Fields("configuracion", row.options))
         network = rules.for_url(account.url)
-        build_store = functools.partial(_store, account, container, network)
+        build_store = functools.partial(_store, settings, network)
         self._downloads = ResumableObjectStoreGet(build_store, account.url)
         session = requests.Session()
         mount_paced(session, rules)
-        self._container = _container_client(account, container, session)
-        self._container_url = f"{account.url}/{container}"
-        self._container_name = container
-        self._account = account
+        self._container = _container_client(settings, session)
+        self._settings = settings
         self._authorization = _authorization(account)
-        self._listings = AzureListings(session, self._container_url, self._authorization)
+        self._listings = AzureListings(session, settings.container_url, self._authorization)
         self._direct = DirectHttp(account.url, network.trust)
         self._blob_headers = {"x-ms-blob-type": "BlockBlob", **({"x-ms-access-tier": tier} if tier else {})}
         send_small = self._send_small if reaches_directly(account.url, network) else None
@@ -248,7 +244,7 @@ class AzureProvider(Provider):
 
         def commit() -> BlocksLost | None:
             try:
-                with _translated_errors(), _there_as_failed_condition():
+                with translated_errors(), existing_as_failed_condition():
                     blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)
             except BlocksLost as error:
                 return error
@@ -268,7 +264,7 @@ class AzureProvider(Provider):
         """One request of several, retried while its error allows. Raises `ProviderError`."""
 
         def ask() -> Result:
-            with _translated_errors():
+            with translated_errors():
                 return request()
 
         return with_retries(ask, self.progress.interruption, self.progress)
@@ -280,7 +276,7 @@ class AzureProvider(Provider):
         if source.size_bytes > PART_SIZE_BYTES:
             return self._put_in_blocks(name, source, condition)
         reader = HashingReader(source)
-        with _translated_errors(), _there_as_failed_condition():
+        with translated_errors(), existing_as_failed_condition():
             self._put_if(self._container.get_blob_client(name), bytes(reader.whole()), condition)
         return _receipt(reader.sent())
 
@@ -314,7 +310,7 @@ class AzureProvider(Provider):
         if seen is None:
             return
         try:
-            with _translated_errors():
+            with translated_errors():
                 self._container.delete_blob(self._name(seen.key), **_condition(seen))
         except ObjectNotFound:
             return
@@ -323,7 +319,7 @@ class AzureProvider(Provider):
                 raise
 
     def _send_small(self, name: str, content: bytes, _: SentBytes, mode: Mode) -> None:
-        path = f"{urlsplit(self._container_url).path}/{quote(name)}"
+        path = f"{urlsplit(self._settings.container_url).path}/{quote(name)}"
         condition = ONLY_NEW if mode == "create" else NO_CONDITION
         target, headers = self._authorization.of_put(path, self._blob_headers, len(content), condition)
         require_stored(self._direct.put(target, headers.items(), content))
@@ -339,7 +335,7 @@ class AzureProvider(Provider):
         return resumed(lambda position: reading.from_position(start_bytes + position), self.progress)
 
     def stat(self, key: str) -> StoredObject:
-        with _translated_errors():
+        with translated_errors():
             blob = self._container.get_blob_client(self._name(key)).get_blob_properties()
             md5 = blob.content_settings.content_md5
             stored = _stored(key, blob.etag, blob.size, bytes(md5).hex() if md5 else None)
@@ -352,7 +348,7 @@ class AzureProvider(Provider):
 
     def delete(self, key: str) -> None:
         try:
-            with _translated_errors():
+            with translated_errors():
                 self._container.delete_blob(self._name(key))
         except ObjectNotFound:
             return
@@ -364,7 +360,7 @@ class AzureProvider(Provider):
     def request_restore(self, key: str) -> bool:
         """See `Provider`. The blob stays readable: it changes its tier."""
         blob = self._container.get_blob_client(self._name(key))
-        with _translated_errors():
+        with translated_errors():
             properties = blob.get_blob_properties()
             is_archived = bool(properties.blob_tier == StandardBlobTier.ARCHIVE.value)
             if is_archived and not properties.archive_status:  # else it was requested already
@@ -392,19 +388,19 @@ class AzureProvider(Provider):
                 yield blob.name
 
     def _signed_url(self, key: str, seconds: int) -> str:
-        if not self._account.key:
+        if not self._settings.account.key:
             raise CannotSign("un sas_token no puede firmar; hace falta account_key en credenciales")
         name = self._name(key)
         signed = generate_blob_sas(
-            self._account.name,
-            self._container_name,
+            self._settings.account.name,
+            self._settings.container,
             name,
-            account_key=self._account.key,
+            account_key=self._settings.account.key,
             permission=BlobSasPermissions(read=True),
             expiry=datetime.now(UTC) + timedelta(seconds=seconds),
-            protocol="https" if self._account.url.startswith("https:") else None,
+            protocol="https" if self._settings.account.url.startswith("https:") else None,
         )
-        return f"{self._container_url}/{quote(name)}?{signed}"
+        return f"{self._settings.container_url}/{quote(name)}?{signed}"
 
     def close(self) -> None:
         self._container.close()
@@ -416,7 +412,7 @@ class AzureProvider(Provider):
         If a store fails the condition for such blocks too, they stay until Azure drops them after a week.
         """
         try:
-            with _translated_errors():
+            with translated_errors():
                 self._container.delete_blob(name, if_unmodified_since=BEFORE_AZURE)
         except (ConditionFailed, ObjectNotFound):
             return  # finished or discarded meanwhile
@@ -438,7 +434,7 @@ class AzureProvider(Provider):
 
 
 @dataclass(frozen=True, slots=True)
-class _Account:
+class Account:
     """A storage account's address and its authentication: by `key`, or else by `sas_token` (without `?`)."""
 
     name: str
@@ -447,7 +443,30 @@ class _Account:
     sas_token: str | None = field(default=None, repr=False)
 
 
-def _account(credentials: Mapping[str, object] | str | None, options: Fields) -> _Account:
+@dataclass(frozen=True, slots=True)
+class AzureSettings:
+    """The row's validated fields."""
+
+    account: Account
+    container: str
+    access_tier: str | None
+    """In Azure's spelling."""
+
+    @property
+    def container_url(self) -> str:
+        """The address of the container."""
+        return f"{self.account.url}/{self.container}"
+
+
+def read_settings(row: ProviderRow) -> AzureSettings:
+    """Raises `FieldError`, which names a field and never its value."""
+    options = Fields("configuracion", row.options)
+    container = _container(options)
+    tier = _access_tier(options)
+    return AzureSettings(_account(row.credentials, options), container, tier)
+
+
+def _account(credentials: Mapping[str, object] | str | None, options: Fields) -> Account:
     if not isinstance(credentials, Mapping):
         raise FieldError("credenciales: debe ser un objeto JSON")
     fields = Fields("credenciales", credentials)
@@ -463,15 +482,15 @@ def _account(credentials: Mapping[str, object] | str | None, options: Fields) ->
     url = (url or f"https://{name}.blob.core.windows.net").rstrip("/")
     sas_token = fields.text("sas_token")
     if sas_token is not None:
-        return _Account(name, url, sas_token=_checked_sas_token(sas_token, "credenciales.sas_token"))
+        return Account(name, url, sas_token=_checked_sas_token(sas_token, "credenciales.sas_token"))
     key = fields.text("account_key")
     if key is None:
         raise FieldError("credenciales.sas_token: falta (o account_key, o connection_string)")
     _require_key(key, "credenciales.account_key")
-    return _Account(name, url, key=key)
+    return Account(name, url, key=key)
 
 
-def _account_of_connection_string(text: str, account_url: str | None) -> _Account:
+def _account_of_connection_string(text: str, account_url: str | None) -> Account:
     """The account in a connection string, which the SDK parses in all its forms."""
     label = "credenciales.connection_string"
     try:
@@ -485,9 +504,9 @@ def _account_of_connection_string(text: str, account_url: str | None) -> _Accoun
     name = client.account_name or urlsplit(url).path.strip("/") or urlsplit(url).netloc.partition(".")[0]
     key = getattr(client.credential, "account_key", None)
     if key is None:
-        return _Account(name, url, sas_token=_checked_sas_token(sas_token, label))
+        return Account(name, url, sas_token=_checked_sas_token(sas_token, label))
     _require_key(key, label)
-    return _Account(name, url, key=key)
+    return Account(name, url, key=key)
 
 
 def _container(options: Fields) -> str:
@@ -527,15 +546,16 @@ def _access_tier(options: Fields) -> str | None:
     raise FieldError(f"configuracion.access_tier: debe ser uno de {', '.join(ACCESS_TIERS)}")
 
 
-def _store(account: _Account, container: str, network: Network, client: ClientConfig, retry: RetryConfig) -> AzureStore:
+def _store(settings: AzureSettings, network: Network, client: ClientConfig, retry: RetryConfig) -> AzureStore:
     """obstore's client. It also reads `AZURE_*` from the environment, unless the settings given here override them."""
+    account = settings.account
     config: AzureConfig = {"credential_type": "access_key" if account.key else "sas_token"}
     if account.key:
         config["account_key"] = account.key
     if account.sas_token:
         config["sas_key"] = account.sas_token
     return AzureStore(
-        container,
+        settings.container,
         config=config,
         account_name=account.name,
         endpoint=account.url,
@@ -547,14 +567,15 @@ def _store(account: _Account, container: str, network: Network, client: ClientCo
     )
 
 
-def _authorization(account: _Account) -> Authorization:
+def _authorization(account: Account) -> Authorization:
     return SharedKey(account.name, account.key) if account.key else SasToken(account.sas_token or "")
 
 
-def _container_client(account: _Account, container: str, session: requests.Session) -> ContainerClient:
+def _container_client(settings: AzureSettings, session: requests.Session) -> ContainerClient:
+    account = settings.account
     return ContainerClient(
         account.url,
-        container,
+        settings.container,
         credential=account.sas_token or {"account_name": account.name, "account_key": account.key or ""},
         transport=RequestsTransport(
             session=session,
@@ -581,7 +602,7 @@ def _block(number: int, sha256_so_far: bytes) -> BlobBlock:
 
 def _is_made_of(blob: BlobClient, blocks: Sequence[BlobBlock]) -> bool:
     """Whether a blob consists of exactly these blocks."""
-    with _translated_errors():
+    with translated_errors():
         committed, _ = blob.get_block_list("committed")
     return [block.id for block in committed] == [block.id for block in blocks]
 
@@ -601,7 +622,7 @@ def _condition(expected: StoredObject | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _there_as_failed_condition() -> Iterator[None]:
+def existing_as_failed_condition() -> Iterator[None]:
     """Azure refuses to create an existing blob with a separate code: raise `ConditionFailed` for it."""
     try:
         yield
@@ -612,7 +633,7 @@ def _there_as_failed_condition() -> Iterator[None]:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Turn the SDK's exceptions into `ProviderError`s."""
     try:
         yield
