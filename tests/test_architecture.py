@@ -49,7 +49,7 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/s3/provider.py", "providers/s3/conditions.py", "providers/s3/errors.py"),
         *("providers/s3/requests.py", "providers/s3/signature.py"),
     ),
-    "azure": ("providers/azure/provider.py",),
+    "azure": ("providers/azure/*.py",),
     "google": ("providers/gcs/*.py",),
     "google_crc32c": ("providers/gcs/upload_sessions.py",),
     "paramiko": ("providers/sftp/provider.py", "providers/sftp/ssh.py", "providers/sftp/ssh_authentication.py"),

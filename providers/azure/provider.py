@@ -5,45 +5,40 @@ larger ones. obstore reads blobs. Azure's SDK looks up and deletes them, but doe
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import requests
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import (
     BlobBlock,
     BlobClient,
     BlobSasPermissions,
-    BlobServiceClient,
     ContainerClient,
     StandardBlobTier,
     generate_blob_sas,
 )
 from obstore.store import AzureStore
 
-from config.fields import FieldError, Fields, is_plain_url
-from config.logs import one_line
+from config.fields import Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.azure.errors import BlocksLost, existing_as_failed_condition, translated_errors
 from providers.azure.requests import (
     NO_CONDITION,
     ONLY_NEW,
     Authorization,
     AzureListings,
     ListedBlob,
-    Refused,
     SasToken,
     SharedKey,
 )
+from providers.azure.settings import Account, AzureSettings, read_settings
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
@@ -52,44 +47,21 @@ from providers.base import (
     CannotDiscard,
     CannotSign,
     ConditionFailed,
-    DestinationMissing,
-    IntegrityError,
     InvalidKey,
-    ObjectArchived,
     ObjectNotFound,
     ObjectProtected,
-    ObjectTooLarge,
     Provider,
-    ProviderError,
     ProviderUnavailable,
-    SlowDown,
     Source,
-    StorageFull,
     is_directory_of_keys,
     part_size_for,
 )
 from providers.names import BACKSLASH, CONTROL_CHARACTERS, DELETE_CHARACTER, FINAL_PERIOD, QUOTE, NameEncoding
 from providers.retries import Result, with_retries
-from providers.shared.answers import (
-    ARCHIVED,
-    CLOCK_IS_OFF,
-    PARSER_ERRORS,
-    clock_is_off,
-    deadline_seconds,
-    unintelligible,
-)
+from providers.shared.answers import deadline_seconds, unintelligible
 from providers.shared.direct_http import DirectHttp, reaches_directly
 from providers.shared.network import Network, NetworkRules
-from providers.shared.network_errors import PROXY_REFUSES_US, network_error
-from providers.shared.object_store_errors import (
-    DAMAGED_CODES,
-    DENIED_CODES,
-    EXISTING_CODES,
-    FULL_CODES,
-    PROTECTED_CODES,
-    TRANSIENT_CODES,
-    require_stored,
-)
+from providers.shared.object_store_errors import require_stored
 from providers.shared.object_store_put import (
     HashingReader,
     Mode,
@@ -101,7 +73,6 @@ from providers.shared.object_store_put import (
 from providers.shared.object_store_reading import ResumableObjectStoreGet
 from providers.shared.paced_requests import mount_paced
 from providers.shared.resumed_reads import resumed
-from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -114,29 +85,13 @@ BEFORE_AZURE = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST_NAME_CHARACTERS = 1024
 """Azure's limit for a blob's name."""
 
-ACCESS_TIERS = ("Hot", "Cool", "Cold")
-"""Tiers whose blobs can be read at once. See `_access_tier` for the fourth one."""
-
 NONCHARACTERS = {
     character: "".join(f"{QUOTE}{byte:02X}" for byte in character.encode()) for character in ("\ufffe", "\uffff")
 }
 """Valid in a file name, not in the XML of a listing: encoded as bytes that are not UTF-8."""
 
-MISSING_CONTAINER_CODES = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
-
-ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
-CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
-SAS_TOKEN = re.compile(r"(?=.*\bsig=)[^\s&=?]+=[^\s&]*(?:&[^\s&=]+=[^\s&]*)*")
-
-ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
-"""Any other text is not an Azure code, and may be a part of the request that a server repeats."""
-
 BLOCK_NAME_BYTES = 20
 """As long as obstore's: all block names of a blob must have one length, including uncommitted blocks."""
-
-
-class BlocksLost(ProviderUnavailable):
-    """Staged blocks are gone and must be sent again."""
 
 
 NO_MD5 = ()
@@ -433,119 +388,6 @@ class AzureProvider(Provider):
         return name
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A storage account's address and its authentication: by `key`, or else by `sas_token` (without `?`)."""
-
-    name: str
-    url: str
-    key: str | None = field(default=None, repr=False)
-    sas_token: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AzureSettings:
-    """The row's validated fields."""
-
-    account: Account
-    container: str
-    access_tier: str | None
-    """In Azure's spelling."""
-
-    @property
-    def container_url(self) -> str:
-        """The address of the container."""
-        return f"{self.account.url}/{self.container}"
-
-
-def read_settings(row: ProviderRow) -> AzureSettings:
-    """Raises `FieldError`, which names a field and never its value."""
-    options = Fields("configuracion", row.options)
-    container = _container(options)
-    tier = _access_tier(options)
-    return AzureSettings(_account(row.credentials, options), container, tier)
-
-
-def _account(credentials: Mapping[str, object] | str | None, options: Fields) -> Account:
-    if not isinstance(credentials, Mapping):
-        raise FieldError("credenciales: debe ser un objeto JSON")
-    fields = Fields("credenciales", credentials)
-    url = options.text("account_url")
-    if url is not None:
-        _require_url(url, "configuracion.account_url")
-    connection_string = fields.text("connection_string")
-    if connection_string is not None:
-        return _account_of_connection_string(connection_string, url)
-    name = fields.required_text("account_name")
-    if not ACCOUNT_NAME.fullmatch(name):
-        raise FieldError("credenciales.account_name: no es un nombre de cuenta de Azure")
-    url = (url or f"https://{name}.blob.core.windows.net").rstrip("/")
-    sas_token = fields.text("sas_token")
-    if sas_token is not None:
-        return Account(name, url, sas_token=_checked_sas_token(sas_token, "credenciales.sas_token"))
-    key = fields.text("account_key")
-    if key is None:
-        raise FieldError("credenciales.sas_token: falta (o account_key, o connection_string)")
-    _require_key(key, "credenciales.account_key")
-    return Account(name, url, key=key)
-
-
-def _account_of_connection_string(text: str, account_url: str | None) -> Account:
-    """The account in a connection string, which the SDK parses in all its forms."""
-    label = "credenciales.connection_string"
-    try:
-        client = BlobServiceClient.from_connection_string(text.strip())
-    except ValueError:
-        raise FieldError(f"{label}: no es una cadena de conexión válida") from None
-    own_url, _, sas_token = str(client.url).partition("?")
-    url = (account_url or own_url).rstrip("/")
-    _require_url(url, label)
-    # An emulator's address has the account in its path.
-    name = client.account_name or urlsplit(url).path.strip("/") or urlsplit(url).netloc.partition(".")[0]
-    key = getattr(client.credential, "account_key", None)
-    if key is None:
-        return Account(name, url, sas_token=_checked_sas_token(sas_token, label))
-    _require_key(key, label)
-    return Account(name, url, key=key)
-
-
-def _container(options: Fields) -> str:
-    name = options.required_text("container")
-    if not CONTAINER_NAME.fullmatch(name):
-        raise FieldError("configuracion.container: no es un nombre de contenedor de Azure")
-    return name
-
-
-def _require_url(url: str, label: str) -> None:
-    if not is_plain_url(url):
-        raise FieldError(f"{label}: la dirección de la cuenta debe ser http(s) y sin parámetros ni usuario")
-
-
-def _checked_sas_token(token: str, label: str) -> str:
-    """The token without the `?` that the portal shows before it."""
-    token = token.strip().lstrip("?")
-    if not SAS_TOKEN.fullmatch(token):
-        raise FieldError(f"{label}: no contiene un token SAS")
-    return token
-
-
-def _require_key(key: str, label: str) -> None:
-    try:
-        base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError):
-        raise FieldError(f"{label}: la clave no es base64 válido") from None
-
-
-def _access_tier(options: Fields) -> str | None:
-    """The tier in Azure's spelling. Archive is refused: its blobs cannot be read, so no copy could be read back."""
-    tier = options.text("access_tier")
-    if tier is None or tier.capitalize() in ACCESS_TIERS:
-        return tier and tier.capitalize()
-    if tier.capitalize() == "Archive":
-        raise FieldError("configuracion.access_tier: Archive no permite releer la copia; use Cold y un ciclo de vida")
-    raise FieldError(f"configuracion.access_tier: debe ser uno de {', '.join(ACCESS_TIERS)}")
-
-
 def _store(settings: AzureSettings, network: Network, client: ClientConfig, retry: RetryConfig) -> AzureStore:
     """obstore's client. It also reads `AZURE_*` from the environment, unless the settings given here override them."""
     account = settings.account
@@ -619,82 +461,3 @@ def _condition(expected: StoredObject | None) -> dict[str, Any]:
     if expected is None:
         return {"match_condition": MatchConditions.IfMissing}
     return {"match_condition": MatchConditions.IfNotModified, "etag": expected.version}
-
-
-@contextmanager
-def existing_as_failed_condition() -> Iterator[None]:
-    """Azure refuses to create an existing blob with a separate code: raise `ConditionFailed` for it."""
-    try:
-        yield
-    except ResourceExistsError as error:
-        if _code_of(error) not in EXISTING_CODES:
-            raise
-        raise ConditionFailed("ya hay un objeto con ese nombre (HTTP 409)") from None
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn the SDK's exceptions into `ProviderError`s."""
-    try:
-        yield
-    except HttpResponseError as error:
-        # Not chained: the SDK's messages and their causes hold whole answers and addresses with signatures.
-        raise _sdk_answer_error(error) from None
-    except Refused as error:
-        raise _answer_error(error.status, error.code, error.headers) from None
-    except (AzureError, requests.RequestException) as error:
-        failed = ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
-        raise network_error(error) or failed from None
-    except PARSER_ERRORS as error:
-        raise unintelligible(type(error).__name__) from None
-
-
-def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
-    if error.status_code is None:
-        return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
-    headers = getattr(error.response, "headers", {})
-    if error.status_code == 403 and clock_is_off(headers.get("Date")):
-        return AccessDenied(f"{CLOCK_IS_OFF} (HTTP 403 {one_line(_code_of(error))})")
-    return _answer_error(error.status_code, _code_of(error), headers)
-
-
-def _code_of(error: HttpResponseError) -> str:
-    code = getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
-
-
-def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> ProviderError:
-    if not ERROR_CODE.fullmatch(code):
-        code = ""
-    answer = f"HTTP {status} {code}".strip()
-    if status < 300:
-        return unintelligible(answer)
-    retry_after = _retry_after(headers)
-    if asks_to_slow_down(status, code, retry_after):
-        return SlowDown(f"Azure pide menos peticiones ({answer})", pause_seconds(retry_after))
-    for applies, error_class, reason in (
-        (status == 507 or code in FULL_CODES, StorageFull, "el contenedor no tiene espacio o cuota"),
-        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
-        (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados a Azure"),
-        (status == 408 or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
-        (status == 407, AccessDenied, PROXY_REFUSES_US),
-        (code in TRANSIENT_CODES, ProviderUnavailable, "Azure no pudo atender la petición"),
-        (code == "BlobArchived", ObjectArchived, ARCHIVED),
-        (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
-        (status in {401, 403} or code in DENIED_CODES, AccessDenied, "acceso denegado por Azure"),
-        (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
-        (status == 404, ObjectNotFound, "el objeto no existe"),
-        (code == "InvalidBlockList", BlocksLost, "Azure ya no tiene los bloques que se habían enviado"),
-        (status == 412, ConditionFailed, "el objeto ya no es el que había"),
-    ):
-        if applies:
-            return error_class(f"{reason} ({answer})")
-    return ProviderError(f"Azure rechazó la petición ({answer})")
-
-
-def _retry_after(headers: Mapping[str, str]) -> str | None:
-    """The pause in seconds that Azure requests, in its own header or in HTTP's."""
-    milliseconds = headers.get("x-ms-retry-after-ms", "")
-    if milliseconds.isascii() and milliseconds.isdigit():
-        return str(-(-int(milliseconds) // 1000))
-    return headers.get("Retry-After")
