@@ -4,11 +4,9 @@ larger ones. obstore reads blobs. Azure's SDK looks up and deletes them, but doe
 
 from __future__ import annotations
 
-import base64
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -16,19 +14,13 @@ from urllib.parse import quote, urlsplit
 import requests
 from azure.core import MatchConditions
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import (
-    BlobBlock,
-    BlobClient,
-    BlobSasPermissions,
-    ContainerClient,
-    StandardBlobTier,
-    generate_blob_sas,
-)
+from azure.storage.blob import BlobClient, BlobSasPermissions, ContainerClient, StandardBlobTier, generate_blob_sas
 from obstore.store import AzureStore
 
 from config.fields import Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.azure.errors import BlocksLost, existing_as_failed_condition, translated_errors
+from providers.azure.blocks import UploadsInBlocks
+from providers.azure.errors import existing_as_failed_condition, translated_errors
 from providers.azure.requests import (
     NO_CONDITION,
     ONLY_NEW,
@@ -51,10 +43,8 @@ from providers.base import (
     ObjectNotFound,
     ObjectProtected,
     Provider,
-    ProviderUnavailable,
     Source,
     is_directory_of_keys,
-    part_size_for,
 )
 from providers.names import BACKSLASH, CONTROL_CHARACTERS, DELETE_CHARACTER, FINAL_PERIOD, QUOTE, NameEncoding
 from providers.retries import Result, with_retries
@@ -77,7 +67,6 @@ from providers.shared.resumed_reads import resumed
 if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import AzureConfig, ClientConfig, RetryConfig
-    from typing_extensions import Buffer
 
 BEFORE_AZURE = datetime(2000, 1, 1, tzinfo=UTC)
 """Earlier than the modification of any finished blob."""
@@ -89,10 +78,6 @@ NONCHARACTERS = {
     character: "".join(f"{QUOTE}{byte:02X}" for byte in character.encode()) for character in ("\ufffe", "\uffff")
 }
 """Valid in a file name, not in the XML of a listing: encoded as bytes that are not UTF-8."""
-
-BLOCK_NAME_BYTES = 20
-"""As long as obstore's: all block names of a blob must have one length, including uncommitted blocks."""
-
 
 NO_MD5 = ()
 """Azure has no MD5 of a blob made of blocks."""
@@ -132,12 +117,11 @@ class AzureProvider(Provider):
         self._blob_headers = {"x-ms-blob-type": "BlockBlob", **({"x-ms-access-tier": tier} if tier else {})}
         send_small = self._send_small if reaches_directly(account.url, network) else None
         self._uploads = ObjectStorePut(build_store, account.url, NO_MD5, send_small)
-        self._begun: set[str] = set()
-        """Names of block uploads known to be unfinished."""
+        self._in_blocks = UploadsInBlocks(self._container, self._given_tier, self._uploads, self._repeated)
 
     def put(self, key: str, source: Source) -> PutReceipt:
         if source.size_bytes > PART_SIZE_BYTES:
-            return self._put_in_blocks(self._name(key), source, {})
+            return _receipt(self._in_blocks.put(self._name(key), source, {}))
         return _receipt(self._uploads.put_small(self._name(key), source, self._attributes))
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
@@ -149,71 +133,7 @@ class AzureProvider(Provider):
             if source.size_bytes <= PART_SIZE_BYTES:
                 yield key, _receipt(self._uploads.put_small(name, source, self._attributes, "create"))
             else:
-                yield key, self._put_in_blocks(name, source, _condition(None))
-
-    def _put_in_blocks(self, name: str, source: Source, condition: Mapping[str, Any]) -> PutReceipt:
-        """Send several blocks at a time, like obstore, which supports no condition on the block list. Each block is
-        retried by itself. A block staged by an earlier try, whose name proves equal bytes, is not sent again.
-        """
-        blob = self._container.get_blob_client(name)
-        timeout_seconds = deadline_seconds(part_size_for(source.size_bytes))
-        staged = self._staged(blob, name)
-        blocks: dict[int, BlobBlock] = {}
-
-        def stage(number: int, part: Buffer, sha256_so_far: bytes) -> None:
-            blocks[number] = block = _block(number, sha256_so_far)
-            content = bytes(part)
-            if staged.get(block.id) == len(content):
-                return
-            self._repeated(lambda: blob.stage_block(block.id, content, len(content), read_timeout=timeout_seconds))
-
-        with self._noting_what_is_begun(name):
-            sent = self._uploads.send_parts_by_prefix(source, stage)
-            self._commit(blob, [blocks[number] for number in sorted(blocks)], condition)
-        return _receipt(sent)
-
-    def _staged(self, blob: BlobClient, name: str) -> Mapping[str, int]:
-        """The size of each uncommitted block by name. Requested only for unfinished uploads, and treated as empty if
-        the request is not allowed.
-        """
-        if name not in self._begun:
-            return {}
-        self._begun.discard(name)
-        try:
-            _, uncommitted = self._repeated(lambda: blob.get_block_list("uncommitted"))
-        except (ObjectNotFound, AccessDenied):
-            return {}
-        return {block.id: block.size for block in uncommitted}
-
-    @contextmanager
-    def _noting_what_is_begun(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._begun.add(name)
-            raise
-
-    def _commit(self, blob: BlobClient, blocks: list[BlobBlock], condition: Mapping[str, Any]) -> None:
-        """Make a blob of staged blocks. Raises `BlocksLost`; the caller then sends all of them again."""
-        unanswered: list[ProviderUnavailable] = []
-
-        def commit() -> BlocksLost | None:
-            try:
-                with translated_errors(), existing_as_failed_condition():
-                    blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)
-            except BlocksLost as error:
-                return error
-            except ProviderUnavailable as error:
-                unanswered.append(error)
-                raise
-            except ConditionFailed:  # perhaps committed before, by a request whose answer was lost
-                if not (unanswered and _is_made_of(blob, blocks)):
-                    raise
-            return None
-
-        lost = with_retries(commit, self.progress.interruption, self.progress)
-        if lost is not None:
-            raise lost
+                yield key, _receipt(self._in_blocks.put(name, source, _condition(None)))
 
     def _repeated(self, request: Callable[[], Result]) -> Result:
         """One request of several, retried while its error allows. Raises `ProviderError`."""
@@ -229,7 +149,7 @@ class AzureProvider(Provider):
         name = self._name(key)
         condition = _condition(self._as_seen(expected))
         if source.size_bytes > PART_SIZE_BYTES:
-            return self._put_in_blocks(name, source, condition)
+            return _receipt(self._in_blocks.put(name, source, condition))
         reader = HashingReader(source)
         with translated_errors(), existing_as_failed_condition():
             self._put_if(self._container.get_blob_client(name), bytes(reader.whole()), condition)
@@ -327,7 +247,7 @@ class AzureProvider(Provider):
         is_any_wanted = False
         for name in self._unfinished_names(prefix):
             if is_wanted(self._names.decode(name)):
-                self._begun.add(name)
+                self._in_blocks.continue_with(name)
                 is_any_wanted = True
             else:
                 self._discard_blocks(name)
@@ -432,21 +352,6 @@ def _container_client(settings: AzureSettings, session: requests.Session) -> Con
 def _receipt(sent: SentBytes) -> PutReceipt:
     checksums = frozenset({f"md5:{sent.md5}"} if sent.md5 else ())
     return PutReceipt(sent.size_bytes, sent.sha256, checksums)
-
-
-def _block(number: int, sha256_so_far: bytes) -> BlobBlock:
-    """A block whose name identifies all bytes up to its end and the number of blocks in them. So a block with other
-    bytes can never replace it.
-    """
-    mark = base64.urlsafe_b64encode(sha256_so_far).decode()
-    return BlobBlock(f"{number:04}{mark[: BLOCK_NAME_BYTES - 4]}")
-
-
-def _is_made_of(blob: BlobClient, blocks: Sequence[BlobBlock]) -> bool:
-    """Whether a blob consists of exactly these blocks."""
-    with translated_errors():
-        committed, _ = blob.get_block_list("committed")
-    return [block.id for block in committed] == [block.id for block in blocks]
 
 
 def _stored(key: str, etag: str | None, size_bytes: int | None, md5: str | None) -> StoredObject:

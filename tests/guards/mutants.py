@@ -2551,8 +2551,8 @@ NEW_FILES = (
         "new files",
         "Azure is not told that a large file is to be new",
         "providers/azure/provider.py",
-        "self._put_in_blocks(name, source, _condition(None))",
-        "self._put_in_blocks(name, source, {})",
+        "self._in_blocks.put(name, source, _condition(None))",
+        "self._in_blocks.put(name, source, {})",
         (LATE_FILE + "[azure-8388609]",),
     ),
     Mutant(
@@ -2935,9 +2935,9 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "blocks become a blob on Azure whatever lies there",
-        "providers/azure/provider.py",
-        "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)",
-        "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier)",
+        "providers/azure/blocks.py",
+        "blob.commit_block_list(blocks, standard_blob_tier=self._tier, **condition)",
+        "blob.commit_block_list(blocks, standard_blob_tier=self._tier)",
         (LATE + "test_the_end_of_a_late_upload_in_parts_meets_the_condition_too[azure]",),
     ),
     Mutant(
@@ -4912,7 +4912,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a block on Azure is known by its number alone",
-        "providers/azure/provider.py",
+        "providers/azure/blocks.py",
         "mark = base64.urlsafe_b64encode(sha256_so_far).decode()",
         "mark = base64.urlsafe_b64encode(bytes(len(sha256_so_far))).decode()",
         (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_continued[azure]",),
@@ -4920,7 +4920,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a blob of others is taken for one that was made without an answer",
-        "providers/azure/provider.py",
+        "providers/azure/blocks.py",
         "if not (unanswered and _is_made_of(blob, blocks)):",
         "if not unanswered:",
         (HTTP_GOES_ON + "test_a_blob_of_others_is_not_taken_for_one_without_an_answer[azure]",),
