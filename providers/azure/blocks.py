@@ -6,7 +6,7 @@ obstore supports no condition on the list of blocks, so the SDK sends them.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, StandardB
 
 from providers.azure.errors import BlocksLost, existing_as_failed_condition, translated_errors
 from providers.base import AccessDenied, ConditionFailed, ObjectNotFound, ProviderUnavailable, Source, part_size_for
+from providers.retries import Repeated
 from providers.shared.answers import deadline_seconds
 from providers.shared.object_store_put import ObjectStorePut, SentBytes
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 BLOCK_NAME_BYTES = 20
 """As long as obstore's: all block names of a blob must have one length, including uncommitted blocks."""
-
-Repeated = Callable[[Callable[[], Any]], Any]
-"""Runs one request of several, with retries and translated errors, and returns its result."""
 
 
 class UploadsInBlocks:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 import requests
 from google.auth.exceptions import GoogleAuthError
@@ -28,13 +27,11 @@ from providers.gcs.kept_uploads import KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE
 from providers.gcs.settings import GcsSettings
 from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
+from providers.retries import Repeated
 from providers.shared.answers import deadline_seconds
 
 UPLOADS_AT_ONCE = 8
 """The number of files sent in parts at once: each holds one part in memory."""
-
-Repeated = Callable[[Callable[[], Any]], Any]
-"""Runs one request of several, with retries and translated errors, and returns its result."""
 
 
 class UploadsInParts:

@@ -28,6 +28,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, CannotUnarchive, IntegrityError
+from providers.retries import Repeated
 from providers.s3.signature import NOTHING, SHA256_OF_NOTHING, RequestSigner
 from providers.shared.answers import PATIENCE_SECONDS, paced, unintelligible
 from providers.shared.direct_http import DirectHttp
@@ -91,9 +92,6 @@ RESTORE_REQUEST = b"<RestoreRequest><Days>7</Days></RestoreRequest>"
 """For a week, by the usual tier of the storage class."""
 
 LOST_UPLOADS = {"NoSuchUpload": NoSuchUpload, "InvalidPart": InvalidPart}
-
-Repeated = Callable[[Callable[[], Any]], Any]
-"""Runs one request of several, with retries, and returns its result."""
 
 
 class S3Requests:
