@@ -3396,7 +3396,7 @@ PROVIDERS = (
     Mutant(
         "network",
         "the chain of credentials believes botocore's certificates",
-        "providers/s3/provider.py",
+        "providers/s3/access.py",
         '        inner.set_config_variable("ca_bundle", network.trust.path)\n',
         "",
         ("tests/providers/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
