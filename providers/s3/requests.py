@@ -155,7 +155,7 @@ class S3Requests:
         return next((part for part in map(_stored_part, items) if part.number == number), None)
 
     def _items(
-        self, listing: _Listing, name: str | None, query: dict[str, str], beginning: Mapping[str, str] | None = None
+        self, listing: Listing, name: str | None, query: dict[str, str], beginning: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, str]]:
         """The listed items of an object, or of the bucket if `None`."""
         following = dict(beginning or {})
@@ -171,7 +171,7 @@ class S3Requests:
             items, next_following = self._repeated(page)
 
     def _page(
-        self, listing: _Listing, name: str | None, query: dict[str, str]
+        self, listing: Listing, name: str | None, query: dict[str, str]
     ) -> tuple[Sequence[dict[str, str]], dict[str, str]]:
         return listing.page(self._listed(name, query).content)
 
@@ -246,8 +246,8 @@ class S3Requests:
 
     def begin_upload(self, name: str, headers: Mapping[str, str]) -> Unfinished:
         """Begin an upload in parts."""
-        root = _parsed(self._send("POST", name, {"uploads": ""}, headers).content)
-        upload_id = next((node.text for node in root if _plain(node.tag) == "UploadId"), None)
+        root = parsed_xml(self._send("POST", name, {"uploads": ""}, headers).content)
+        upload_id = next((node.text for node in root if plain_tag(node.tag) == "UploadId"), None)
         if not upload_id:
             raise unintelligible("no es una subida")
         return Unfinished(name, upload_id)
@@ -267,7 +267,7 @@ class S3Requests:
         content = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
         query = {"uploadId": upload.upload_id}
         answer = self._send("POST", upload.name, query, headers, content)
-        root = _plain(_parsed(answer.content).tag)
+        root = plain_tag(parsed_xml(answer.content).tag)
         if root == "Error":
             raise _refused(answer, answer.content, "POST")
         if root != "CompleteMultipartUploadResult":
@@ -401,7 +401,7 @@ def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECON
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
+class Listing:
     """A kind of S3 listing: the possible names of its root, the name of an item, and the fields for the next page."""
 
     roots: frozenset[str]
@@ -433,27 +433,27 @@ class _Listing:
         fields: dict[str, str] = {}
         items = []
         for node in self._parsed(content):
-            if _plain(node.tag) == self.item:
-                items.append({_plain(child.tag): child.text or "" for child in node})
+            if plain_tag(node.tag) == self.item:
+                items.append({plain_tag(child.tag): child.text or "" for child in node})
             else:
-                fields[_plain(node.tag)] = node.text or ""
+                fields[plain_tag(node.tag)] = node.text or ""
         return fields, items
 
     def _parsed(self, content: bytes) -> ElementTree.Element:
-        root = _parsed(content)
-        if _plain(root.tag) not in self.roots:
+        root = parsed_xml(content)
+        if plain_tag(root.tag) not in self.roots:
             raise unintelligible("no es un listado")
         return root
 
 
-OBJECTS = _Listing(frozenset({"ListBucketResult"}), "Contents", {"NextContinuationToken": "continuation-token"})
-UPLOADS = _Listing(
+OBJECTS = Listing(frozenset({"ListBucketResult"}), "Contents", {"NextContinuationToken": "continuation-token"})
+UPLOADS = Listing(
     frozenset({"ListMultipartUploadsResult"}),
     "Upload",
     {"NextKeyMarker": "key-marker", "NextUploadIdMarker": "upload-id-marker"},
     frozenset({"NextKeyMarker"}),
 )
-PARTS = _Listing(
+PARTS = Listing(
     frozenset({"ListPartsResult", "ListPartsResponse"}),  # the second one is moto's
     "Part",
     {"NextPartNumberMarker": "part-number-marker"},
@@ -475,7 +475,7 @@ def _stored_part(item: Mapping[str, str]) -> StoredPart:
     return StoredPart(int(item["PartNumber"]), int(item["Size"]), item["ETag"])
 
 
-def _parsed(content: bytes) -> ElementTree.Element:
+def parsed_xml(content: bytes) -> ElementTree.Element:
     """The root of an answer; a slow server may send spaces before it."""
     try:
         return ElementTree.fromstring(content.strip())  # noqa: S314 expat refuses to blow up entities since 2.4
@@ -483,7 +483,7 @@ def _parsed(content: bytes) -> ElementTree.Element:
         raise unintelligible("no es XML") from error
 
 
-def _plain(tag: str) -> str:
+def plain_tag(tag: str) -> str:
     """Without the namespace, which some servers leave out."""
     return tag.rpartition("}")[2]
 
@@ -542,7 +542,7 @@ def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
 def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """A refusal in boto3's form: the status serves as the code if there is none."""
     try:
-        told = {_plain(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
+        told = {plain_tag(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
     except ElementTree.ParseError:
         told = {}
     error = {

@@ -2482,7 +2482,7 @@ COPIES = (
         "object stores",
         "a page of any other meaning is an empty listing",
         "providers/s3/requests.py",
-        "if _plain(root.tag) not in self.roots:",
+        "if plain_tag(root.tag) not in self.roots:",
         "if root is None:",
         ("tests/providers/test_s3_requests.py::test_what_is_no_listing_is_refused",),
     ),
