@@ -13,7 +13,8 @@ from obstore.store import S3Store
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, AccessDenied
 from providers.retries import Repeated
-from providers.s3.requests import CONNECTIONS, S3Requests
+from providers.s3.requests import S3Requests
+from providers.s3.session import CONNECTIONS
 from providers.s3.settings import S3Settings
 from providers.s3.signature import RequestSigner
 from providers.shared.direct_http import DirectHttp, reaches_directly

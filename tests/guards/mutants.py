@@ -2481,7 +2481,7 @@ COPIES = (
     Mutant(
         "object stores",
         "a page of any other meaning is an empty listing",
-        "providers/s3/requests.py",
+        "providers/s3/xml_answers.py",
         "if plain_tag(root.tag) not in self.roots:",
         "if root is None:",
         ("tests/providers/test_s3_requests.py::test_what_is_no_listing_is_refused",),
@@ -3135,7 +3135,7 @@ CONDITIONS = (
     Mutant(
         "object stores",
         "a page that says in capitals that another one follows is the last",
-        "providers/s3/requests.py",
+        "providers/s3/xml_answers.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
         ("tests/providers/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
@@ -3332,7 +3332,7 @@ PROVIDERS = (
     Mutant(
         "TLS",
         "large objects of S3 are read from a server with any certificate",
-        "providers/s3/requests.py",
+        "providers/s3/session.py",
         "return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
         "return ssl._create_unverified_context()",
         TLS,
