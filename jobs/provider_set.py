@@ -91,7 +91,7 @@ class ProviderMemory:
                 provider_id,
                 settings,
                 known.failures if known else 0,
-                (_code_of(error), str(error)),
+                (code_of(error), str(error)),
                 needs_a_person=not isinstance(error, ProviderUnavailable),
                 has_pauses=isinstance(error, ProviderError) and not isinstance(error, WITHOUT_PAUSE),
             )
@@ -147,7 +147,8 @@ def recorded_copies(database: Database, provider: Provider, rows: Iterable[Provi
     return recorded
 
 
-def _code_of(error: Exception) -> str:
+def code_of(error: Exception) -> str:
+    """The code of an error that makes a provider unusable. Errors in its row have none of their own."""
     return error.code if isinstance(error, MigrationError) else InvalidProviderSettings.code
 
 
@@ -507,7 +508,7 @@ class ProviderSet:
         return self._memory.note_failure(provider_id, row.identity if row else "", error)
 
     def _tell_unusable(self, provider_id: int, name: str, error: Exception) -> None:
-        self._needs_a_person(provider_id, name, _code_of(error))
+        self._needs_a_person(provider_id, name, code_of(error))
         self._remember(provider_id, error)
         emit(
             logging.ERROR,
