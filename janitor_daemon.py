@@ -56,7 +56,8 @@ from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
-from jobs.provider_set import PausesOnly, ProviderMemory, ProviderSet
+from jobs.provider_set import ProviderSet
+from jobs.provider_state.memory import PausesOnly, ProviderMemory
 from jobs.registry import all_jobs, job_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs

@@ -22,7 +22,7 @@ from config.settings import Settings
 from config.text.clocks import ADVICE as CLOCK_ADVICE
 from jobs.findings import Finding, advised, bad, unusable
 from jobs.locks import LockHeld, machine_lock
-from jobs.provider_set import recorded_copies
+from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import Provider, StorageFull
 from providers.mounts import require_mounted, shares_disk

@@ -23,11 +23,11 @@ LONGEST_FUNCTION_LINES = 60
 MOST_MODULES_OF_A_FOLDER = 12
 
 FRAME = "jobs"
-"""What all jobs share; a job is a folder in it, and a room of its own."""
+"""What all jobs share. A folder in it with a `job.py` is a job, and a room of its own."""
 
 BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
 
-JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/__init__.py"))
+JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/job.py"))
 
 ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "config": set(),

@@ -14,7 +14,7 @@ from config.models import ProviderRow
 from config.text.amounts import UNLIMITED, Timetable
 from jobs.backups.errors import BackupError
 from jobs.backups.offsite.copies import backups_prefix
-from jobs.provider_set import recorded_copies
+from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import Provider, Recorded
 from providers.mounts import shows_nothing

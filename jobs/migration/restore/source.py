@@ -11,7 +11,7 @@ from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from config.models import ProviderRow
 from jobs.migration.restore.errors import RestoreImpossible
-from jobs.provider_set import recorded_copies
+from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import CannotUnarchive, Provider
 from sql.database import Database
