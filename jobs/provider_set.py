@@ -16,9 +16,9 @@ from config.errors import MigrationError, caused_by_too_many_open_files
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
-from config.text.times import size
 from jobs.provider_state.memory import ProviderMemory, code_of
 from jobs.provider_state.recorded_copies import recorded_copies
+from jobs.provider_state.shortages import Shortages
 from providers import build_provider, import_kind
 from providers.base import (
     ConnectionDenied,
@@ -30,7 +30,6 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import require_in_use
-from providers.room import lack_of_room
 from sql.database import Database
 from sql.platform.configuration import provider_name
 
@@ -92,11 +91,7 @@ class ProviderSet:
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
         """Until when each provider is trusted, by `time.monotonic`."""
-        self._without_room: defaultdict[int, list[int]] = defaultdict(list)
-        """The sizes in bytes of executions for which each provider had no room."""
-        self._short_of_room: set[int] = set()
-        """Those that had no room for an execution, in this run or in an earlier one."""
-        self._told_full: set[int] = set()
+        self._shortages = Shortages(self._report_shortage)
         self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
     @classmethod
@@ -310,7 +305,7 @@ class ProviderSet:
             self._leave_alone(provider, error)
             return
         if failure.error_code == StorageFull.code and failure.settings == row.identity:
-            self._short_of_room.add(row.id)  # a probe is small: see `settle`
+            self._shortages.expect(row.id)  # a probe is small: see `settle`
             return
         self._memory.forget(row.id)
         emit(
@@ -346,10 +341,7 @@ class ProviderSet:
                 self._ask(provider, error, prefix)
             is_left_alone = provider.id in self._unusable
         if isinstance(error, StorageFull) and not is_left_alone:
-            self._note_without_room(provider, size_bytes)
-            lack = lack_of_room(provider, size_bytes, "")
-            needed = f"hacen falta {size(size_bytes)}"
-            self._tell_full(provider, f"sin espacio ({lack})" if lack else f"sin espacio ({needed}): {error}")
+            self._shortages.note(provider, size_bytes, error)
 
     def _has_failed_too_often(self, provider: Provider) -> bool:
         with self._turn:
@@ -413,34 +405,12 @@ class ProviderSet:
             provider=one_line(name),
         )
 
-    def _note_without_room(self, provider: Provider, size_bytes: int) -> None:
-        with self._turn:
-            self._without_room[provider.id].append(size_bytes)
-            self._short_of_room.add(provider.id)
-
     def require_room(self, provider: Provider, size_bytes: int, prefix: str) -> None:
-        """Raises `StorageFull` for an execution that would be sent in vain: to a provider that had no room before and
-        says that it has too little now, or that had none for several in this run that were no larger. A smaller one
-        may fit. What is below `prefix` already needs no more room.
-        """
-        if provider.id not in self._short_of_room:
-            return
-        with self._turn:
-            refused = [refused for refused in self._without_room[provider.id] if refused <= size_bytes]
-        lack = lack_of_room(provider, size_bytes, prefix)
-        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:
-            return
-        why = lack or f"no cupo una ejecución de {size(max(refused))}, y esta tiene {size(size_bytes)}"
-        self._note_without_room(provider, size_bytes)
-        self._tell_full(provider, f"sin espacio ({why})")
-        raise StorageFull(f"sin espacio en {provider.name} ({why})")
+        """See `Shortages.require_room`."""
+        self._shortages.require_room(provider, size_bytes, prefix)
 
-    def _tell_full(self, provider: Provider, text: str) -> None:
-        """Report and remember a lack of room, once a run. The provider stays in use, and nothing waits for a pause."""
-        with self._turn:
-            if provider.id in self._told_full:
-                return
-            self._told_full.add(provider.id)
+    def _report_shortage(self, provider: Provider, text: str) -> None:
+        """Report and remember a lack of room. The provider stays in use, and nothing waits for a pause."""
         self._needs_a_person(provider.id, provider.name, StorageFull.code)
         self._remember(provider.id, StorageFull(text))
         emit(
@@ -457,10 +427,9 @@ class ProviderSet:
         if self._memory is None:
             return
         with self._turn:
-            stored = self._short_of_room & self._worked - self._unusable
-            with_room = [provider_id for provider_id in stored if not self._without_room[provider_id]]
-        for provider_id in with_room:
-            self._memory.forget(provider_id, noted_here=int(provider_id in self._told_full))
+            worked = self._worked - self._unusable
+        for provider_id in self._shortages.over(worked):
+            self._memory.forget(provider_id, noted_here=int(self._shortages.is_reported(provider_id)))
             text = f"El proveedor {self.name(provider_id)} vuelve a tener espacio"
             emit(logging.INFO, "provider_has_room", text, provider=self.name(provider_id))
 
@@ -469,8 +438,7 @@ class ProviderSet:
         with self._turn:
             self._worked.add(provider.id)
             self._failures.pop(provider.id, None)
-            refused = self._without_room[provider.id]
-            refused[:] = [refused_bytes for refused_bytes in refused if refused_bytes > size_bytes]
+        self._shortages.note_stored(provider.id, size_bytes)
 
     def close(self) -> None:
         """Close every provider that was built."""

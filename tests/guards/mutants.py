@@ -3210,17 +3210,17 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "what has no room is sent again and again",
-        "jobs/provider_set.py",
-        "        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:",
+        "jobs/provider_state/shortages.py",
+        "        if lack is None and len(refused) < REFUSALS_BELIEVED:",
         "        if lack is None:",
         ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
     ),
     Mutant(
         "refusals",
         "a lack of room is forgotten where a small execution was stored",
-        "jobs/provider_set.py",
-        "for provider_id in stored if not self._without_room[provider_id]]",
-        "for provider_id in stored]",
+        "jobs/provider_state/shortages.py",
+        "for provider_id in self._short & worked if not self._refused_bytes[provider_id]]",
+        "for provider_id in self._short & worked]",
         ("tests/jobs/test_provider_memory.py::test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room",),
     ),
     Mutant(
