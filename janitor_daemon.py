@@ -35,9 +35,8 @@ from config.errors import (
     unexpected,
 )
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE
-from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
-from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
+from config.models import Claim, Execution, MigrationPolicy, ProvenCopy
 from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
@@ -68,7 +67,6 @@ from jobs.tick import Observers, Plan, RunOptions, Tick
 from providers.base import ProviderUnavailable
 from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable
 from sql.migration.removals import ListedDeletion
-from sql.platform.configuration import provider_name
 from storage.keys import Place, place_of, shared_prefix
 
 if TYPE_CHECKING:
@@ -230,13 +228,7 @@ class JanitorDaemon:
 
     def _load_cloud_providers(self) -> None:
         """Read the providers' rows; none is contacted yet."""
-        rows: list[ProviderRow] = []
-        unreadable: list[tuple[int, str, FieldError]] = []
-        for item in self._database.load_provider_rows():
-            if isinstance(item, ProviderRow):
-                rows.append(item)
-            else:
-                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
+        rows, unreadable = self._database.sorted_provider_rows()
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         memory_kind = PausesOnly if self._options.dry_run else ProviderMemory

@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 
 from config.errors import MigrationError, caused_by_too_many_open_files
-from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
 from jobs.provider_state.memory import ProviderMemory, code_of
@@ -31,7 +30,7 @@ from providers.base import (
 )
 from providers.probes import require_in_use
 from sql.database import Database
-from sql.platform.configuration import provider_name
+from sql.platform.configuration import UnreadableRow
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
@@ -57,7 +56,7 @@ class ProviderSet:
     def __init__(
         self,
         rows: Iterable[ProviderRow],
-        unreadable: Iterable[tuple[int, str, FieldError]],
+        unreadable: Iterable[UnreadableRow],
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
         memory: ProviderMemory | None = None,
@@ -92,7 +91,7 @@ class ProviderSet:
         self._shown_to_work: dict[int, float] = {}
         """Until when each provider is trusted, by `time.monotonic`."""
         self._shortages = Shortages(self._report_shortage)
-        self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
+        self._unreadable = {row.id: row for row in unreadable}
 
     @classmethod
     def load(
@@ -103,16 +102,8 @@ class ProviderSet:
         unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
-        rows: list[ProviderRow] = []
-        unreadable: list[tuple[int, str, FieldError]] = []
-        for item in database.load_provider_rows():
-            if isinstance(item, ProviderRow):
-                rows.append(item)
-            else:
-                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
         return cls(
-            rows,
-            unreadable,
+            *database.sorted_provider_rows(),
             interruption,
             memory=memory,
             unfinished_directory=unfinished_directory,
@@ -216,12 +207,12 @@ class ProviderSet:
 
     def tell_unreadable(self, wanted: Container[int]) -> None:
         """Report unreadable rows at once: those wanted as faults, the others in the debug log."""
-        for provider_id, (name, error) in self._unreadable.items():
-            if provider_id in wanted:
-                self.get(provider_id)
+        for row in self._unreadable.values():
+            if row.id in wanted:
+                self.get(row.id)
             else:
-                told = f"El proveedor {one_line(name)}, que la configuración no nombra, no se puede leer"
-                emit(logging.DEBUG, "provider_not_wanted", f"{told}: {one_line(error)}", provider=one_line(name))
+                text = f"El proveedor {row.name}, que la configuración no nombra, no se puede leer"
+                emit(logging.DEBUG, "provider_not_wanted", f"{text}: {one_line(row.error)}", provider=row.name)
 
     def import_kind_of(self, provider_id: int) -> None:
         """Import the packages that a provider needs, so that forked processes need not."""
@@ -236,16 +227,16 @@ class ProviderSet:
     def name(self, provider_id: int) -> str:
         """What operators call a provider, whether or not it can be used."""
         names = {row.id: row.name for row in self._rows.values()}
-        names.update((row_id, name) for row_id, (name, _) in self._unreadable.items())
+        names.update((row.id, row.name) for row in self._unreadable.values())
         return one_line(names.get(provider_id, f"con id {provider_id}"))
 
     def _build(self, provider_id: int) -> None:
         """Build a provider that another thread has not built meanwhile, and probe it if it failed before."""
         if provider_id in self._unusable or provider_id in self._built:
             return
-        if provider_id in self._unreadable:
+        if (unreadable := self._unreadable.get(provider_id)) is not None:
             self._unusable.add(provider_id)
-            self._tell_unusable(provider_id, *self._unreadable[provider_id])
+            self._tell_unusable(provider_id, unreadable.name, unreadable.error)
             return
         row = self._rows.get(provider_id)
         if row is None or not row.active:

@@ -15,7 +15,6 @@ from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import CannotUnarchive, Provider
 from sql.database import Database
-from sql.platform.configuration import provider_name
 from sql.platform.stored_executions import StoredExecution
 from storage.keys import Place, place_from_uri
 
@@ -105,21 +104,19 @@ def provider_of(database: Database, row: StoredExecution) -> Provider:
     Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
     """
     uuid, provider_id = row.uuid, row.provider_id
-    items = list(database.load_provider_rows())
-    for item in items:
-        if isinstance(item, ProviderRow) and item.id == provider_id:
-            with errors_named(uuid, item.name, CHECK_AND_AGAIN):
-                provider = build_provider(item)
-            provider.recorded = recorded_copies(
-                database, provider, (row for row in items if isinstance(row, ProviderRow))
-            )
-            return provider
-        if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
-            name = provider_name(item[0])
-            raise RestoreImpossible(
-                f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {name} no se puede usar: {item[1]}"
-            )
-    raise RestoreImpossible(
-        f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
-        "existe en cloud_providers"
-    )
+    readable, unreadable = database.sorted_provider_rows()
+    found = next((each for each in (*readable, *unreadable) if each.id == provider_id), None)
+    if found is None:
+        raise RestoreImpossible(
+            f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
+            "existe en cloud_providers"
+        )
+    if not isinstance(found, ProviderRow):
+        raise RestoreImpossible(
+            f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {found.name} no se puede usar: "
+            f"{found.error}"
+        )
+    with errors_named(uuid, found.name, CHECK_AND_AGAIN):
+        provider = build_provider(found)
+    provider.recorded = recorded_copies(database, provider, readable)
+    return provider
