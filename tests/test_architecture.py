@@ -1,4 +1,4 @@
-"""Holds the rules of the house: which room may use what, how long a function may be, that nothing is swallowed.
+"""Checks the rules of the code: which layer may import what, how long a function may be, that no error is swallowed.
 
 Each rule gives the places that break it, as `file:line: what`, and is itself shown a breach that it must find.
 """
@@ -16,20 +16,20 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.repository import REPOSITORY, ROOMS
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
 PROGRAM = "janitor_daemon.py"
 LONGEST_FUNCTION_LINES = 60
 MOST_MODULES_OF_A_FOLDER = 12
 
 FRAME = "jobs"
-"""What all jobs share. A folder in it with a `job.py` is a job, and a room of its own."""
+"""What all jobs share. A folder in it with a `job.py` is a job, and a layer of its own."""
 
 BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
 
 JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/job.py"))
 
-ROOMS_THAT_A_ROOM_MAY_IMPORT = {
+LAYERS_BELOW = {
     "config": set(),
     "files": {"config"},
     "sql": {"config"},
@@ -41,7 +41,7 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "demo": {FRAME, *BELOW_THE_FRAME},
     PROGRAM: {"commands", *JOBS, FRAME, *BELOW_THE_FRAME},
 }
-"""Each room, and those below it; no job knows another one, and nothing knows the program."""
+"""Each layer, and those below it; no job knows another one, and nothing knows the program."""
 
 FILES_THAT_MAY_IMPORT = {
     "boto3": ("providers/s3/access.py",),
@@ -86,19 +86,19 @@ class SourceFile:
     nodes: tuple[ast.AST, ...]
 
     @property
-    def room(self) -> str:
-        """The room it lies in; the program itself is one, and so is each job."""
-        return room_of(self.path.split("/"))
+    def layer(self) -> str:
+        """The layer that it belongs to; the program itself is one, and so is each job."""
+        return layer_of(self.path.split("/"))
 
     def at(self, node: ast.stmt | ast.expr | ast.excepthandler, what: str) -> str:
         """A breach, as an editor understands it."""
         return f"{self.path}:{node.lineno}: {what}"
 
 
-def room_of(parts: Sequence[str]) -> str:
-    """The room of a file by the parts of its path, or of what is imported by those of its name."""
-    room = "/".join(parts[:2])
-    return room if room in ROOMS_THAT_A_ROOM_MAY_IMPORT else parts[0]
+def layer_of(parts: Sequence[str]) -> str:
+    """The layer of a file by the parts of its path, or of what is imported by those of its name."""
+    layer = "/".join(parts[:2])
+    return layer if layer in LAYERS_BELOW else parts[0]
 
 
 def parsed(path: str, source: str) -> SourceFile:
@@ -114,8 +114,8 @@ def files_of(*patterns: str) -> list[SourceFile]:
 
 @pytest.fixture(scope="module")
 def product_files() -> list[SourceFile]:
-    """What is installed: the program and its rooms, without tests and benchmarks."""
-    return files_of(PROGRAM, *(f"{room}/**/*.py" for room in ROOMS))
+    """What is installed: the program and its folders, without tests and benchmarks."""
+    return files_of(PROGRAM, *(f"{folder}/**/*.py" for folder in PRODUCT_FOLDERS))
 
 
 @pytest.fixture(scope="module")
@@ -149,23 +149,23 @@ def foreign_imports(file: SourceFile) -> Iterator[str]:
             yield file.at(node, f"imports {package}, which only {' and '.join(allowed)} may")
 
 
-def imports_of_wrong_rooms(file: SourceFile) -> Iterator[str]:
-    """Rooms of ours that this file's room must not know."""
-    ours = {*ROOMS_THAT_A_ROOM_MAY_IMPORT, "janitor_daemon", "tests", "benchmarks"}
+def imports_of_wrong_layers(file: SourceFile) -> Iterator[str]:
+    """Layers of ours that this file's layer must not know."""
+    ours = {*LAYERS_BELOW, "janitor_daemon", "tests", "benchmarks"}
     for node, name in imports(file):
-        room = room_of(name.split("."))
-        if room in ours - ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room] - {file.room}:
-            yield file.at(node, f"{file.room} imports {room}")
+        layer = layer_of(name.split("."))
+        if layer in ours - LAYERS_BELOW[file.layer] - {file.layer}:
+            yield file.at(node, f"{file.layer} imports {layer}")
 
 
-def references_to_wrong_rooms(file: SourceFile) -> Iterator[str]:
-    """References of a job to rooms that it must not import: a reference goes round that rule, and is one for others."""
+def references_to_wrong_layers(file: SourceFile) -> Iterator[str]:
+    """References of a job to layers that it must not import: a reference would be a way round that rule."""
     for node in file.nodes:
         match node:
-            case ast.Call(func=ast.Name(id="Ref"), args=[ast.Constant(value=str(text))]) if file.room in JOBS:
-                room = room_of(text.partition(":")[0].split("."))
-                if room not in {file.room, *ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room]}:
-                    yield file.at(node, f"{file.room} refers to {room}")
+            case ast.Call(func=ast.Name(id="Ref"), args=[ast.Constant(value=str(text))]) if file.layer in JOBS:
+                layer = layer_of(text.partition(":")[0].split("."))
+                if layer not in {file.layer, *LAYERS_BELOW[file.layer]}:
+                    yield file.at(node, f"{file.layer} refers to {layer}")
 
 
 def long_functions(file: SourceFile) -> Iterator[str]:
@@ -211,8 +211,8 @@ def name_of(expression: ast.expr) -> str:
 
 
 def sql_in_strings(file: SourceFile) -> Iterator[str]:
-    """Statements written outside the room that holds them all."""
-    if file.room == "sql":
+    """Statements written outside the folder that holds them all."""
+    if file.layer == "sql":
         return
     beginnings = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE ", "ALTER TABLE ")
     for node in file.nodes:
@@ -232,12 +232,12 @@ def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        *(foreign_imports, imports_of_wrong_rooms, references_to_wrong_rooms),
+        *(foreign_imports, imports_of_wrong_layers, references_to_wrong_layers),
         *(long_functions, sql_in_strings, swallowed_errors),
     ],
 )
 def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> None:
-    assert {file.room for file in product_files} == ROOMS_THAT_A_ROOM_MAY_IMPORT.keys()
+    assert {file.layer for file in product_files} == LAYERS_BELOW.keys()
     require_kept(rule, product_files)
 
 
@@ -258,14 +258,14 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (foreign_imports, "janitor_daemon.py", "from psycopg2 import errors"),
         (foreign_imports, "config/settings.py", "import click"),
         (foreign_imports, "config/providers/s3/provider.py", "import obstore"),
-        (imports_of_wrong_rooms, "config/logs.py", "import sql.database"),
-        (imports_of_wrong_rooms, "config/logs.py", "from providers import base"),
-        (imports_of_wrong_rooms, "providers/base.py", "from ..jobs import upload"),
-        (imports_of_wrong_rooms, "sql/database.py", "from providers.base import ProviderError"),
-        (imports_of_wrong_rooms, "storage/upload.py", "import janitor_daemon"),
-        (imports_of_wrong_rooms, "janitor_daemon.py", "from tests.servers import swift"),
-        (references_to_wrong_rooms, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),
-        (references_to_wrong_rooms, "jobs/weekly/data.py", "A = Ref('jobs.metrics.run:run')"),
+        (imports_of_wrong_layers, "config/logs.py", "import sql.database"),
+        (imports_of_wrong_layers, "config/logs.py", "from providers import base"),
+        (imports_of_wrong_layers, "providers/base.py", "from ..jobs import upload"),
+        (imports_of_wrong_layers, "sql/database.py", "from providers.base import ProviderError"),
+        (imports_of_wrong_layers, "storage/upload.py", "import janitor_daemon"),
+        (imports_of_wrong_layers, "janitor_daemon.py", "from tests.servers import swift"),
+        (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),
+        (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('jobs.metrics.run:run')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 60),
         (long_functions, "jobs/a.py", "class A:\n    async def f(self):\n" + "        pass\n" * 60),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception:\n    pass"),
@@ -286,13 +286,13 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
         (foreign_imports, "providers/s3/access.py", "import boto3, botocore.config, obstore.store"),
         (foreign_imports, "sql/connection.py", "import psycopg2.extras"),
         (foreign_imports, "storage/upload.py", "import tenacity"),
-        (imports_of_wrong_rooms, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
+        (imports_of_wrong_layers, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
         (
-            references_to_wrong_rooms,
+            references_to_wrong_layers,
             "jobs/weekly/job.py",
             "A = Ref('jobs.weekly.run:run'), Ref('sql.database:Database')",
         ),
-        (references_to_wrong_rooms, "jobs/registry.py", "A = Ref('jobs.weekly.job:JOB')"),
+        (references_to_wrong_layers, "jobs/registry.py", "A = Ref('jobs.weekly.job:JOB')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 59),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
