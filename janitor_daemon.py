@@ -25,7 +25,7 @@ from config.process.requirements import require_python_and_packages
 require_python_and_packages()  # before any of them is imported
 
 from commands.command_line import VERSION, run_arguments
-from commands.endings import exit_code_of, in_words, tell_stopped
+from commands.endings import exit_code_of, in_words, report_stopped
 from config.errors import (
     ConfigurationError,
     MigrationError,
@@ -244,7 +244,7 @@ class JanitorDaemon:
             asked,
         )
         self._at_the_end.callback(self._providers.close)
-        self._providers.tell_unreadable(self._policy.provider_ids)
+        self._providers.report_unreadable(self._policy.provider_ids)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
@@ -313,7 +313,7 @@ class JanitorDaemon:
         for ready in self._ready_executions():
             for execution in ready:
                 preview.migration(execution, self._conflicts.present, deletes=self._delete_after_migration)
-        preview.tell_plan(self._database.outlook.put_off(), self._database.outlook.past_throughput())
+        preview.report_plan(self._database.outlook.put_off(), self._database.outlook.past_throughput())
 
     # Migration
 
@@ -529,7 +529,7 @@ def _run_process() -> int:
         with raising_on_signal():
             exit_code = run_command_line(sys.argv[1:])
     except Stopped as stopped:
-        exit_code = tell_stopped(stopped)
+        exit_code = report_stopped(stopped)
     drop_what_cannot_be_written()
     return exit_code
 

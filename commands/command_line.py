@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from commands.endings import exit_code_of, in_words, tell_stopped
+from commands.endings import exit_code_of, in_words, report_stopped
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
 from config.logs import configure_logging, emit
 from config.options import (
@@ -255,7 +255,7 @@ def run_arguments(arguments: Sequence[str], do_tick: DoTick) -> int:
         return EXIT_CONFIGURATION
     except click.Abort as abort:
         cause = abort.__cause__
-        return tell_stopped(cause) if isinstance(cause, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
+        return report_stopped(cause) if isinstance(cause, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
         end_now(interrupted.exit_code)
     except Exception as error:

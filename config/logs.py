@@ -238,7 +238,7 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
         if _log_file.failure is None:
             _log_file.failure = self.baseFilename
             reason = error if isinstance(error, OSError) else OSError(0, str(error))
-            _tell_unwritable(Path(self.baseFilename), reason)
+            _report_unwritable(Path(self.baseFilename), reason)
 
 
 def printable(text: str) -> str:
@@ -290,7 +290,7 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
     if problem is not None and log_directory is not None:
         path = log_directory.absolute() / LOG_FILE_NAME
         _log_file.failure = str(path)
-        _tell_unwritable(path, problem)
+        _report_unwritable(path, problem)
 
 
 class _LogFile:
@@ -307,7 +307,7 @@ def log_file_failure() -> str | None:
     return _log_file.failure
 
 
-def _tell_unwritable(path: Path, error: OSError) -> None:
+def _report_unwritable(path: Path, error: OSError) -> None:
     """On the console alone, as the file is what fails."""
     message = (
         f"No se puede escribir el registro en {one_line(path)}: {reason_of(error)}; "

@@ -205,7 +205,7 @@ class ProviderSet:
         """
         return any(provider_id in self._worked and provider_id not in self._unusable for provider_id in provider_ids)
 
-    def tell_unreadable(self, wanted: Container[int]) -> None:
+    def report_unreadable(self, wanted: Container[int]) -> None:
         """Report unreadable rows at once: those wanted as faults, the others in the debug log."""
         for row in self._unreadable.values():
             if row.id in wanted:
@@ -236,7 +236,7 @@ class ProviderSet:
             return
         if (unreadable := self._unreadable.get(provider_id)) is not None:
             self._unusable.add(provider_id)
-            self._tell_unusable(provider_id, unreadable.name, unreadable.error)
+            self._report_unusable(provider_id, unreadable.name, unreadable.error)
             return
         row = self._rows.get(provider_id)
         if row is None or not row.active:
@@ -250,7 +250,7 @@ class ProviderSet:
             provider = self._built_from(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
-            self._tell_unusable(provider_id, row.name, error)
+            self._report_unusable(provider_id, row.name, error)
             return
         try:
             self._probe_if_it_failed(row, provider)
@@ -386,7 +386,7 @@ class ProviderSet:
         row = self._rows.get(provider_id)
         return self._memory.note_failure(provider_id, row.identity if row else "", error)
 
-    def _tell_unusable(self, provider_id: int, name: str, error: Exception) -> None:
+    def _report_unusable(self, provider_id: int, name: str, error: Exception) -> None:
         self._needs_a_person(provider_id, name, code_of(error))
         self._remember(provider_id, error)
         emit(

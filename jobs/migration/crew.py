@@ -224,7 +224,7 @@ class _Member:
         try:
             leave_signals_to_others()
             forward_logs(self._send)
-            for task in (self._hear, self._tell_progress):
+            for task in (self._hear, self._send_progress_regularly):
                 threading.Thread(target=task, name=task.__name__, daemon=True).start()
             work(self._given())
             exit_code = EXIT_DONE
@@ -254,7 +254,7 @@ class _Member:
                         self._batches.put(batch)
         os._exit(EXIT_SOMETHING_FAILED)
 
-    def _tell_progress(self) -> None:
+    def _send_progress_regularly(self) -> None:
         pause = threading.Event()
         while not pause.wait(PROGRESS_SECONDS):
             self._send_progress()

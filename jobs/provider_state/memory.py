@@ -37,7 +37,7 @@ class ProviderMemory:
         try:
             return self._database.provider_health.recall()
         except DatabaseError as error:
-            _tell_memory_lost("leer", error)
+            _report_memory_lost("leer", error)
             return {}
 
     def failure_of(self, row: ProviderRow) -> ProviderFailure | None:
@@ -60,7 +60,7 @@ class ProviderMemory:
                 has_pauses=isinstance(error, ProviderError) and not isinstance(error, WITHOUT_PAUSE),
             )
         except DatabaseError as lost:
-            _tell_memory_lost("anotar", lost)
+            _report_memory_lost("anotar", lost)
             return None
 
     def forget(self, provider_id: int, noted_here: int = 0) -> None:
@@ -71,7 +71,7 @@ class ProviderMemory:
         try:
             self._database.provider_health.forget(provider_id, noted_here + (known.failures if known else 0))
         except DatabaseError as error:
-            _tell_memory_lost("anotar", error)
+            _report_memory_lost("anotar", error)
 
 
 class PausesOnly(ProviderMemory):
@@ -89,7 +89,7 @@ class PausesOnly(ProviderMemory):
         """Nothing is recorded."""
 
 
-def _tell_memory_lost(action: str, error: DatabaseError) -> None:
+def _report_memory_lost(action: str, error: DatabaseError) -> None:
     message = f"No se pudo {action} qué proveedores fallan; se sigue sin saberlo: {one_line(error)}"
     emit(logging.WARNING, "provider_memory_lost", message, cause=error)
 

@@ -295,7 +295,7 @@ class S3Provider(Provider):
             found = self._unfinished_uploads(prefix)
         kept: dict[str, Unfinished] = {}
         for upload in sorted(found, key=lambda upload: upload.begun_at):
-            if is_wanted(self._names.decode(upload.name)) and self._goes_on_as_it_would_begin(upload):
+            if is_wanted(self._names.decode(upload.name)) and self._continues_as_it_would_begin(upload):
                 kept[upload.name] = upload
         for upload in found:
             if kept.get(upload.name) is not upload:
@@ -308,7 +308,7 @@ class S3Provider(Provider):
         with refused_as_optional("s3:AbortMultipartUpload"):
             self._requests.abort(upload)
 
-    def _goes_on_as_it_would_begin(self, upload: Unfinished) -> bool:
+    def _continues_as_it_would_begin(self, upload: Unfinished) -> bool:
         """Not if the row sets encryption: no server shows which encryption an upload was begun with."""
         wanted_class = self._settings.storage_class or STANDARD
         return not self._settings.encryption and (upload.storage_class or STANDARD) == wanted_class

@@ -4569,7 +4569,7 @@ REMOVALS = (
         "restore",
         "a restore keeps several rows of a uuid to itself",
         "jobs/migration/restore/source.py",
-        "        _tell_several(found)\n",
+        "        _report_several_rows(found)\n",
         "        pass\n",
         (
             "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",

@@ -143,11 +143,11 @@ def showing(progress: RestoreProgress | SharedProgress) -> Iterator[Above]:
 def _told_now_and_then(tell: Callable[[], None]) -> Iterator[Above]:
     over = threading.Event()
 
-    def tell_until_over() -> None:
+    def show_until_over() -> None:
         while not over.wait(TOLD_EVERY_SECONDS):
             tell()
 
-    teller = threading.Thread(target=tell_until_over, name="progress", daemon=True)
+    teller = threading.Thread(target=show_until_over, name="progress", daemon=True)
     teller.start()
     try:
         yield _at_once

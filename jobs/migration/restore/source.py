@@ -67,7 +67,7 @@ def copy_among(found: Sequence[StoredExecution], uuid: str) -> tuple[StoredExecu
         raise RestoreImpossible(f"no hay ninguna ejecución con el uuid {one_line(uuid)}")
     stored = found[0]
     if len(found) > 1:
-        _tell_several(found)
+        _report_several_rows(found)
     if not stored.migrated or stored.uri is None or stored.provider_id is None:
         without_files = not stored.migrated and not stored.has_directory
         why = "no dejó ficheros: no hay nada que restaurar" if without_files else "no está migrada a la nube"
@@ -79,7 +79,7 @@ def copy_among(found: Sequence[StoredExecution], uuid: str) -> tuple[StoredExecu
     return stored, place, _recorded_sha256(found)
 
 
-def _tell_several(found: Sequence[StoredExecution]) -> None:
+def _report_several_rows(found: Sequence[StoredExecution]) -> None:
     rows = ", ".join(f"id {row.id} en {row.uri}" if row.migrated else f"id {row.id} sin migrar" for row in found)
     emit(
         logging.WARNING,
