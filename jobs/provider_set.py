@@ -73,7 +73,7 @@ class ProviderSet:
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._built: dict[int, Provider] = {}
         self._unprobed: dict[int, Provider] = {}
         """Those that failed before and are only to be removed from."""
@@ -87,7 +87,7 @@ class ProviderSet:
         self._last_seen: dict[int, str] = {}
         """The key of the manifest of a copy that was seen at each provider that may be unmounted."""
         self._worked: set[int] = set()
-        self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._provider_locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
         """Until when each provider is trusted, by `time.monotonic`."""
         self._shortages = Shortages(self._report_shortage)
@@ -170,7 +170,7 @@ class ProviderSet:
     def _usable(self, provider_id: int) -> Provider | None:
         """A provider, unless it is missing, inactive, badly configured or down."""
         if provider_id not in self._unusable and provider_id not in self._built:
-            with self._questions[provider_id]:
+            with self._provider_locks[provider_id]:
                 self._build(provider_id)
         return None if provider_id in self._unusable else self._built.get(provider_id)
 
@@ -183,7 +183,7 @@ class ProviderSet:
         is_known = provider_id in self._unusable or provider_id in self._built
         if is_known or row is None or not row.active or failure is None or not failure.needs_a_person:
             return self.get(provider_id)
-        with self._questions[provider_id]:
+        with self._provider_locks[provider_id]:
             if provider_id not in self._unprobed:
                 try:
                     self._unprobed[provider_id] = self._built_from(row)
@@ -325,21 +325,21 @@ class ProviderSet:
             if not provider.progress.is_alive:
                 self._leave_alone(provider, error)
                 return
-        with self._questions[provider.id]:
+        with self._provider_locks[provider.id]:
             if provider.id in self._unusable:
                 return
             if failed_at >= self._shown_to_work.get(provider.id, 0.0):
-                self._ask(provider, error, prefix)
+                self._probe(provider, error, prefix)
             is_left_alone = provider.id in self._unusable
         if isinstance(error, StorageFull) and not is_left_alone:
             self._shortages.note(provider, size_bytes, error)
 
     def _has_failed_too_often(self, provider: Provider) -> bool:
-        with self._turn:
+        with self._lock:
             self._failures[provider.id] = self._failures.get(provider.id, 0) + 1
             return self._failures[provider.id] >= FAILURES_UNTIL_LEFT_ALONE
 
-    def _ask(self, provider: Provider, error: MigrationError, prefix: str) -> None:
+    def _probe(self, provider: Provider, error: MigrationError, prefix: str) -> None:
         """Probe whether the provider itself fails. A provider that cannot answer now has not refused."""
         try:
             is_removed = require_in_use(provider, prefix)
@@ -348,7 +348,7 @@ class ProviderSet:
             if refusal.provider_wide and is_same_fault:
                 self._leave_alone(provider, refusal)
             return
-        with self._turn:
+        with self._lock:
             self._failures.pop(provider.id, None)
         shown_seconds = SHOWN_SECONDS if is_removed else SHOWN_BY_WHAT_STAYS_SECONDS
         self._shown_to_work[provider.id] = time.monotonic() + shown_seconds
@@ -363,7 +363,7 @@ class ProviderSet:
         )
 
     def _leave_alone(self, provider: Provider, error: MigrationError) -> None:
-        with self._turn:
+        with self._lock:
             if provider.id in self._unusable:
                 return
             self._unusable.add(provider.id)
@@ -417,7 +417,7 @@ class ProviderSet:
         """At the end of a run's transfers, forget a lack of room where executions were stored and all had room."""
         if self._memory is None:
             return
-        with self._turn:
+        with self._lock:
             worked = self._worked - self._unusable
         for provider_id in self._shortages.over(worked):
             self._memory.forget(provider_id, noted_here=int(self._shortages.is_reported(provider_id)))
@@ -426,7 +426,7 @@ class ProviderSet:
 
     def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
         """Forget the failures of a provider that has stored an execution; it had room for `size_bytes`."""
-        with self._turn:
+        with self._lock:
             self._worked.add(provider.id)
             self._failures.pop(provider.id, None)
         self._shortages.note_stored(provider.id, size_bytes)

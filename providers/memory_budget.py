@@ -27,13 +27,13 @@ class MemoryBudget:
         self._total_bytes = total_bytes
         self._free_bytes = total_bytes
         self._freed = threading.Condition()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     @contextmanager
     def reserved(self, wanted_bytes: int) -> Iterator[None]:
         """Wait until so much is free, and hold it. Only one waits inside, so small requests overtake no large one."""
         size_bytes = min(wanted_bytes, self._total_bytes)
-        with self._turn, self._freed:
+        with self._lock, self._freed:
             self._freed.wait_for(lambda: self._free_bytes >= size_bytes)
             self._free_bytes -= size_bytes
         try:

@@ -214,7 +214,7 @@ class _Member:
         self._report = report
         self._traffic = traffic
         self._interruption = interruption
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._batches: queue.SimpleQueue[list[Execution]] = queue.SimpleQueue()
         self._told = self._done_so_far()
 
@@ -260,7 +260,7 @@ class _Member:
             self._send_progress()
 
     def _send_progress(self) -> None:
-        with self._turn:
+        with self._lock:
             now = self._done_so_far()
             progress = now.since(self._told)
             self._told = now
@@ -273,7 +273,7 @@ class _Member:
         return _Told(counts, *passed, self._report.named, self._report.observed)
 
     def _send(self, message: object) -> None:
-        with self._turn:
+        with self._lock:
             _tell(self._connection, message)
 
 

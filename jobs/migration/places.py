@@ -170,7 +170,7 @@ class Neighbours:
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._found: dict[tuple[int, str, str], str | None] = {}
 
     def require_elsewhere(
@@ -198,7 +198,7 @@ class Neighbours:
         self, provider: Provider, place: Place, directory: str, stop: threading.Event
     ) -> str | None:
         """The directory of this host, an execution or above it, that holds all copies. Its neighbours share it."""
-        with self._turn:
+        with self._lock:
             known = (provider.id, place.parent, directory.rpartition("/")[0])
             if known not in self._found:
                 self._found[known] = _found_by_probe(provider, place, directory, stop)

@@ -21,7 +21,7 @@ class Shortages:
     def __init__(self, report: Callable[[Provider, str], object]) -> None:
         """`report` is called once for each provider."""
         self._report = report
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._refused_bytes: defaultdict[int, list[int]] = defaultdict(list)
         """The sizes of executions for which each provider had no room."""
         self._short: set[int] = set()
@@ -41,7 +41,7 @@ class Shortages:
 
     def note_stored(self, provider_id: int, size_bytes: int) -> None:
         """Note that a provider had room for an execution of `size_bytes`."""
-        with self._turn:
+        with self._lock:
             refused = self._refused_bytes[provider_id]
             refused[:] = [refused_bytes for refused_bytes in refused if refused_bytes > size_bytes]
 
@@ -52,7 +52,7 @@ class Shortages:
         """
         if provider.id not in self._short:
             return
-        with self._turn:
+        with self._lock:
             refused = [refused for refused in self._refused_bytes[provider.id] if refused <= size_bytes]
         lack = lack_of_room(provider, size_bytes, prefix)
         if lack is None and len(refused) < REFUSALS_BELIEVED:
@@ -66,7 +66,7 @@ class Shortages:
         """Those of the providers in `worked`, which have stored executions, that had no room before and now had room
         for all.
         """
-        with self._turn:
+        with self._lock:
             return [provider_id for provider_id in self._short & worked if not self._refused_bytes[provider_id]]
 
     def is_reported(self, provider_id: int) -> bool:
@@ -74,12 +74,12 @@ class Shortages:
         return provider_id in self._reported
 
     def _note_refused(self, provider_id: int, size_bytes: int) -> None:
-        with self._turn:
+        with self._lock:
             self._refused_bytes[provider_id].append(size_bytes)
             self._short.add(provider_id)
 
     def _report_once(self, provider: Provider, text: str) -> None:
-        with self._turn:
+        with self._lock:
             if provider.id in self._reported:
                 return
             self._reported.add(provider.id)

@@ -3195,7 +3195,7 @@ PROVIDERS = (
         "refusals",
         "what is refused of one execution takes the provider from all",
         "jobs/provider_set.py",
-        "                self._ask(provider, error, prefix)\n",
+        "                self._probe(provider, error, prefix)\n",
         "                self._leave_alone(provider, error)\n",
         ("tests/jobs/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
     ),
