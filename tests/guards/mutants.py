@@ -84,7 +84,7 @@ LEASES = (
 )
 LOOK_REMEMBERED = ("tests/stories/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
 CONFLICTS = (
-    "tests/sql/test_database.py::test_conflicting_directories",
+    "tests/sql/test_database.py::test_equal_and_nested_directories_are_in_conflict",
     "tests/sql/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
 )
 DIFFERENCES = ("tests/jobs/migration/test_removal.py::test_a_difference_keeps_everything",)
