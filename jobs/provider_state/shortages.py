@@ -9,7 +9,7 @@ from collections.abc import Callable, Set
 from config.errors import MigrationError
 from config.text.times import size
 from providers.base import Provider, StorageFull
-from providers.room import lack_of_room
+from providers.free_space import lack_of_room
 
 REFUSALS_BELIEVED = 2
 """How many executions a provider has no room for before no larger one is sent to it in the same run."""
