@@ -8,7 +8,7 @@ from typing import Any
 from botocore.httpsession import URLLib3Session
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
-from providers.shared.answers import PATIENCE_SECONDS, paced
+from providers.shared.answers import paced
 from providers.shared.network import Network
 
 CONNECTIONS = 32
@@ -18,7 +18,7 @@ CONNECTIONS = 32
 def new_session(network: Network, answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> Any:
     """A botocore session that follows a `Network` and gives up on trickling answers."""
     session = _SessionOfNetwork(network, answer_timeout_seconds)
-    use_paced_connections(session, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
+    _use_paced_connections(session, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
     return session
 
 
@@ -47,7 +47,7 @@ class _SessionOfNetwork(URLLib3Session):
         return self._network.trust.context if proxy_url.startswith("https:") else None
 
 
-def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def _use_paced_connections(session: Any, patience_seconds: float) -> None:
     """Make a botocore session give up on trickling answers.
 
     botocore has no setting for this; `tests/providers/test_answers.py` notices if its internals move.
