@@ -35,8 +35,9 @@ from config.errors import (
     unexpected,
 )
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE
-from config.logs import configure_logging, emit, log_file_failure, one_line
+from config.logs import emit, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProvenCopy
+from config.process.log_output import configure_logging, log_file_failure
 from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,

@@ -13,7 +13,7 @@ import click
 
 from commands.endings import exit_code_of, in_words, report_stopped
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
-from config.logs import configure_logging, emit
+from config.logs import emit
 from config.options import (
     LazyGroup,
     SpanishCommand,
@@ -24,6 +24,7 @@ from config.options import (
     transfers_option,
 )
 from config.process.early_signals import EXIT_SIGNAL_BASE
+from config.process.log_output import configure_logging
 from config.settings import Settings, load_settings
 from config.text.amounts import parse_duration, parse_size
 from config.text.time_zones import show_times_in

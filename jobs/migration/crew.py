@@ -21,9 +21,10 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import NoReturn, cast
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
-from config.logs import emit, forward_logs, write_forwarded
+from config.logs import emit
 from config.models import Execution
 from config.process.early_signals import leave_signals_to_others
+from config.process.log_output import forward_logs, write_forwarded
 from config.text.wording import reason_of
 from jobs.report import Observations, TickReport
 from storage.optional_steps import TOLD_ONCE

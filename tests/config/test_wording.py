@@ -236,4 +236,4 @@ def test_no_message_quotes_the_systems_own_words() -> None:
         for path in paths
         if re.search(r"\{\w+\.strerror", path.read_text(encoding="utf-8"))
     }
-    assert quoting <= {"config/logs.py", "jobs/migration/restore/run.py"}
+    assert quoting <= {"jobs/migration/restore/run.py"}

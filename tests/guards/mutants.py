@@ -1932,7 +1932,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "what another installation has just rotated is rotated again",
-        "config/logs.py",
+        "config/process/log_output.py",
         "                if self._is_in_place():\n                    super().doRollover()\n",
         "                if self.stream is not None:\n                    super().doRollover()\n",
         ("tests/config/test_logs.py::test_what_somebody_has_just_rotated_is_not_rotated_again",),
@@ -1940,7 +1940,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "lines go on into a file that was taken away",
-        "config/logs.py",
+        "config/process/log_output.py",
         "        if not self._is_in_place():\n            self._reopen()\n",
         "",
         ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_created_again",),
@@ -1948,7 +1948,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "a file is rotated while somebody else is at it",
-        "config/logs.py",
+        "config/process/log_output.py",
         "                return  # somebody",
         "                pass  # somebody",
         ("tests/config/test_logs.py::test_no_process_waits_for_one_that_was_stopped_while_rotating",),
@@ -4648,7 +4648,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "the system's directories are to be given away",
-        "config/logs.py",
+        "config/process/write_advice.py",
         "    if _is_to_be_left_alone(existing):\n",
         "    if False:\n",
         ("tests/stories/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",),
