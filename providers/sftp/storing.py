@@ -157,7 +157,7 @@ class Storing:
             handles: list[bytes] = []
             discarded = discarded_on_error(session, handles, [file.path], continued_later(session))
             with discarded, self._refusal_explained(session, file):
-                handle = self._open_to_go_on(session, large, file)
+                handle = self._open_to_continue(session, large, file)
                 if handle is None:
                     return None
                 handles.append(handle)
@@ -169,7 +169,7 @@ class Storing:
                     content.acknowledge()
                 return _size_when_ended(session, sent)
 
-    def _open_to_go_on(self, session: SftpSession, large: _LargeFile, file: UnfinishedFile) -> bytes | None:
+    def _open_to_continue(self, session: SftpSession, large: _LargeFile, file: UnfinishedFile) -> bytes | None:
         """The handle of the unfinished file, created at first; `None` if it has lost bytes."""
         if large.content.acknowledged_bytes:
             return _reopened(session, file.path, large.content.acknowledged_bytes)
