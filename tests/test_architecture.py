@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import pytest
@@ -220,6 +221,23 @@ def sql_in_strings(file: SourceFile) -> Iterator[str]:
             yield file.at(node, "holds an SQL statement")
 
 
+def misplaced_descriptions(file: SourceFile) -> Iterator[str]:
+    """Descriptions that follow another one: what each of them describes is not clear."""
+    for node in file.nodes:
+        body = getattr(node, "body", None)
+        for before, after in pairwise(body if isinstance(body, list) else []):
+            if is_description(before) and is_description(after):
+                yield file.at(after, "follows another description")
+
+
+def is_description(statement: ast.stmt) -> bool:
+    """Whether a statement is a text and nothing else."""
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+    return False
+
+
 Rule = Callable[[SourceFile], Iterator[str]]
 
 
@@ -233,7 +251,7 @@ def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
     "rule",
     [
         *(foreign_imports, imports_of_wrong_layers, references_to_wrong_layers),
-        *(long_functions, sql_in_strings, swallowed_errors),
+        *(long_functions, misplaced_descriptions, sql_in_strings, swallowed_errors),
     ],
 )
 def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> None:
@@ -241,7 +259,7 @@ def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> 
     require_kept(rule, product_files)
 
 
-@pytest.mark.parametrize("rule", [long_functions, swallowed_errors])
+@pytest.mark.parametrize("rule", [long_functions, misplaced_descriptions, swallowed_errors])
 def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule: Rule) -> None:
     assert "tests/test_architecture.py" in {file.path for file in other_files}
     require_kept(rule, other_files)
@@ -272,6 +290,8 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept (OSError, BaseException):\n    'why'"),
         (swallowed_errors, "jobs/a.py", "for a in b:\n    try:\n        f()\n    except:\n        continue"),
         (swallowed_errors, "jobs/a.py", "with contextlib.suppress(Exception):\n    f()"),
+        (misplaced_descriptions, "jobs/a.py", "A = 1\nB = 2\n'Of B.'\n'Of A.'"),
+        (misplaced_descriptions, "jobs/a.py", "class A:\n    'This class.'\n    'This class, too.'"),
         (sql_in_strings, "jobs/a.py", "database.execute('DELETE FROM ejecuciones_yaml')"),
     ],
 )
@@ -296,6 +316,7 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 59),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
+        (misplaced_descriptions, "jobs/a.py", "'This module.'\nA = 1\n'Of A.'\nB = 2\n'Of B.'"),
         (sql_in_strings, "sql/schema.py", "execute('SELECT 1')"),
     ],
 )
