@@ -31,7 +31,9 @@ class MemoryBudget:
 
     @contextmanager
     def reserved(self, wanted_bytes: int) -> Iterator[None]:
-        """Wait until so much is free, and hold it. Only one waits inside, so small requests overtake no large one."""
+        """Wait until this many bytes are free, and hold them. Only one caller waits inside, so small requests do not
+        overtake a large one.
+        """
         size_bytes = min(wanted_bytes, self._total_bytes)
         with self._lock, self._freed:
             self._freed.wait_for(lambda: self._free_bytes >= size_bytes)

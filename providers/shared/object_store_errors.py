@@ -81,7 +81,7 @@ def provider_error(error: Exception) -> ProviderError:
 
 
 def require_stored(answer: Answer) -> None:
-    """Raises the `ProviderError` for an answer to a PUT that is none of success, as `provider_error` has it."""
+    """Raises the `ProviderError` for any answer to a PUT except success."""
     if 200 <= answer.status < 300:
         return
     if answer.status < 200:

@@ -51,12 +51,10 @@ Mode = Literal["create", "overwrite"]
 SendSmall = Callable[[str, Any, "SentBytes", Mode], None]
 """Stores content, a buffer, under a name, its hashes known. Raises `ProviderError`."""
 
-
 SendHashedPart = Callable[[int, "Buffer", "str | None"], None]
 """Sends one part, given its number, from 0 on, and its MD5 in hexadecimal digits, where that is computed. The buffer
 is the sender's own until it returns.
 """
-
 
 SendPartByPrefix = Callable[[int, "Buffer", bytes], None]
 """As `SendHashedPart`, but with the SHA-256 of all bytes up to the part's end: a name that no other part has."""
@@ -71,9 +69,8 @@ class Md5Of(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SentBytes:
-    """What one upload really sent. The digests are lower-case hex.
-
-    Of what went in parts there are those that were asked for: `md5`, `part_md5s`.
+    """What one upload really sent. The digests are lower-case hex. Of an upload in parts, `md5` and `part_md5s` are
+    there if they were requested.
     """
 
     size_bytes: int
@@ -86,8 +83,8 @@ class ObjectStorePut:
     """Uploads to one bucket or container, from any number of threads, within this process's share of
     `MEMORY_BUDGET_BYTES`.
 
-    A client for each class of sizes, because obstore knows only one deadline for a whole request: a provider that
-    never answers is given up in seconds on a small file, while a part of a large one has time to travel.
+    obstore knows only one deadline for a whole request, so there is a client for each class of sizes: a provider that
+    never answers is given up in seconds on a small file, while a larger one has time to travel.
     """
 
     def __init__(
@@ -167,7 +164,7 @@ class ObjectStorePut:
                 send(0, reader.single_part(), hashed())
             return reader.sent()
         with (
-            self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
+            self._buffers_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
             ThreadPoolExecutor(parts_in_flight) as threads,
         ):
             on_their_way: deque[Future[None]] = deque()
@@ -181,7 +178,7 @@ class ObjectStorePut:
         return reader.sent()
 
     @contextmanager
-    def _room_for_parts(self, part_size: int) -> Iterator[tuple[PartBuffers, int]]:
+    def _buffers_for_parts(self, part_size: int) -> Iterator[tuple[PartBuffers, int]]:
         """Buffers for parts of this size, and how many may be on their way at once."""
         parts_in_flight = max(1, min(PARTS_IN_FLIGHT, self._memory_bytes // part_size - 1))
         parts_in_memory = parts_in_flight + 1
@@ -231,7 +228,7 @@ class HashingReader:
         return content
 
     def parts(self, buffers: PartBuffers) -> Iterator[Buffer]:
-        """The bytes in parts of exactly the size of `buffers` (whole MiB) but for the last one.
+        """The bytes in parts of exactly the size of `buffers` (whole MiB), except the last one.
 
         Each part stays as it is for as long as it is held; after that its memory is used for another one.
         """
@@ -282,7 +279,7 @@ def hash_source(source: Source, md5s_of_large: Collection[Md5Of] = tuple(Md5Of))
 
 
 def multipart_md5(part_md5s: Sequence[str]) -> str:
-    """The MD5 over the parts' MD5s and their number, which S3 and its kin show as the ETag of an object in parts."""
+    """The MD5 over the parts' MD5s and their number: the ETag that S3 and compatible servers show of such an object."""
     digests = b"".join(bytes.fromhex(md5) for md5 in part_md5s)
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_md5s)}"
 
