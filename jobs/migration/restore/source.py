@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from config.errors import MigrationError, RunInterrupted
@@ -15,6 +15,7 @@ from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import CannotUnarchive, Provider
 from sql.database import Database
+from sql.platform.configuration import UnreadableRow
 from sql.platform.stored_executions import StoredExecution
 from storage.keys import Place, place_from_uri
 
@@ -105,7 +106,8 @@ def provider_of(database: Database, row: StoredExecution) -> Provider:
     """
     uuid, provider_id = row.uuid, row.provider_id
     readable, unreadable = database.sorted_provider_rows()
-    found = next((each for each in (*readable, *unreadable) if each.id == provider_id), None)
+    rows: Iterable[ProviderRow | UnreadableRow] = (*readable, *unreadable)
+    found = next((each for each in rows if each.id == provider_id), None)
     if found is None:
         raise RestoreImpossible(
             f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
