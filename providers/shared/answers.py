@@ -10,10 +10,13 @@ from __future__ import annotations
 import http.client
 import io
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
+
+import urllib3.exceptions
 
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
@@ -22,6 +25,7 @@ from providers.base import (
     TRANSFER_TIMEOUT_SECONDS,
     ProviderUnavailable,
 )
+from providers.connecting import connect
 from providers.shared.throttling import UNINTELLIGIBLE_DATE
 
 if TYPE_CHECKING:
@@ -138,14 +142,40 @@ class PacedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_PacedFile(cast("Any", self.fp).detach(), Pace(self.patience_seconds)))
 
 
+class _QuickToConnect:
+    """A connection of urllib3's that waits no longer for a name of many addresses than for one address.
+
+    As in urllib3's own `SOCKSConnection`, that is what `_new_conn` is replaced for.
+    """
+
+    def _new_conn(self: Any) -> socket.socket:
+        try:
+            connected = connect(self._dns_host.strip("[]"), self.port, CONNECT_TIMEOUT_SECONDS)
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise urllib3.exceptions.ConnectTimeoutError(self, "timed out") from error
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+        for option in self.socket_options or ():
+            connected.setsockopt(*option)
+        return connected
+
+
 def paced(pool_classes: Mapping[str, type[Any]], patience_seconds: float = PATIENCE_SECONDS) -> dict[str, type[Any]]:
-    """urllib3's classes of connection pools by scheme, or an SDK's own, changed to read `PacedResponse`s."""
+    """urllib3's classes of connection pools by scheme, or an SDK's own, changed to connect within a time, and to read
+    `PacedResponse`s.
+    """
     response_class = type("PacedResponse", (PacedResponse,), {"patience_seconds": patience_seconds})
     return {
         scheme: type(
             pool.__name__,
             (pool,),
-            {"ConnectionCls": type("PacedConnection", (pool.ConnectionCls,), {"response_class": response_class})},
+            {
+                "ConnectionCls": type(
+                    "PacedConnection", (_QuickToConnect, pool.ConnectionCls), {"response_class": response_class}
+                )
+            },
         )
         for scheme, pool in pool_classes.items()
     }
