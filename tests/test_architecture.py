@@ -47,7 +47,7 @@ FILES_THAT_MAY_IMPORT = {
     "boto3": ("providers/s3/provider.py",),
     "botocore": (
         *("providers/s3/provider.py", "providers/s3/conditions.py", "providers/s3/errors.py"),
-        *("providers/s3/requests.py", "providers/s3/signature.py"),
+        *("providers/s3/credentials.py", "providers/s3/requests.py", "providers/s3/signature.py"),
     ),
     "azure": ("providers/azure/provider.py",),
     "google": ("providers/gcs/provider.py", "providers/gcs/requests.py", "providers/gcs/upload_sessions.py"),

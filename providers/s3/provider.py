@@ -14,6 +14,7 @@ import re
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ from providers.base import (
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
     SPANS_AT_ONCE,
-    AccessDenied,
     ConditionFailed,
     NameEncoding,
     ObjectNotFound,
@@ -44,6 +44,7 @@ from providers.base import (
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.retries import with_retries
 from providers.s3.conditions import Conditions, probe_conditions
+from providers.s3.credentials import ChainCredentials
 from providers.s3.errors import is_optional_refusal, is_unexplained, refused_as_optional, translated_errors
 from providers.s3.reading import ObjectReading
 from providers.s3.requests import (
@@ -428,13 +429,14 @@ class S3Provider(Provider):
             names = ("access_key", "secret_key", "session_token")
             fixed = ReadOnlyCredentials(*(self._settings.credentials.get(name) for name in names))
             return lambda: fixed
-        return lambda: self._chain_credentials().get_frozen_credentials()
+        return self._credentials_of_chain
 
-    def _chain_credentials(self) -> Any:
-        found = self._session.get_credentials()
-        if found is None:
-            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
-        return found
+    def _credentials_of_chain(self) -> ReadOnlyCredentials:
+        return self._chain_credentials.now()
+
+    @functools.cached_property
+    def _chain_credentials(self) -> ChainCredentials:
+        return ChainCredentials(self._session)
 
     @functools.cached_property
     def _session(self) -> boto3.Session:
@@ -627,16 +629,26 @@ class S3Provider(Provider):
                 "expires_at": None,
             }
             return lambda: fixed
-        self._chain_credentials()
-        from obstore.auth.boto3 import Boto3CredentialProvider  # it imports boto3
-
-        return Boto3CredentialProvider(self._session)
+        chain = self._chain_credentials  # finds out at once whether there are any
+        return lambda: _for_one_request(chain.now())
 
 
 class MinioProvider(S3Provider):
     """A bucket on MinIO, or on another server with its own address."""
 
     endpoint_required = True
+
+
+def _for_one_request(credentials: ReadOnlyCredentials) -> S3Credential:
+    """Credentials of the SDK's chain as obstore takes them, for one request: obstore keeps them until five minutes
+    before their end, which only the SDK knows. It renews them in time, and asking it costs next to nothing.
+    """
+    return {
+        "access_key_id": credentials.access_key or "",
+        "secret_access_key": credentials.secret_key or "",
+        "token": credentials.token,
+        "expires_at": datetime.now(UTC),
+    }
 
 
 def _receipt(sent: SentBytes, sent_whole: bool = True, left_unfinished: bool = False) -> PutReceipt:
