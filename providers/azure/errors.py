@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import requests
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 
-from config.logs import one_line
 from providers.azure.requests import Refused
 from providers.base import (
     AccessDenied,
@@ -25,13 +24,22 @@ from providers.base import (
     SlowDown,
     StorageFull,
 )
-from providers.shared.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, unintelligible
+from providers.shared.answers import (
+    ARCHIVED,
+    ARCHIVED_CODES,
+    CLOCK_IS_OFF,
+    PARSER_ERRORS,
+    clock_is_off,
+    sent_elsewhere,
+    unintelligible,
+)
 from providers.shared.network_errors import PROXY_REFUSES_US, network_error
 from providers.shared.object_store_errors import (
     DAMAGED_CODES,
     DENIED_CODES,
     EXISTING_CODES,
     FULL_CODES,
+    PROTECTED,
     PROTECTED_CODES,
     TRANSIENT_CODES,
 )
@@ -78,10 +86,7 @@ def translated_errors() -> Iterator[None]:
 def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
     if error.status_code is None:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
-    headers = getattr(error.response, "headers", {})
-    if error.status_code == 403 and clock_is_off(headers.get("Date")):
-        return AccessDenied(f"{CLOCK_IS_OFF} (HTTP 403 {one_line(_code_of(error))})")
-    return _answer_error(error.status_code, _code_of(error), headers)
+    return _answer_error(error.status_code, _code_of(error), getattr(error.response, "headers", {}))
 
 
 def _code_of(error: HttpResponseError) -> str:
@@ -95,9 +100,13 @@ def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> Provide
     answer = f"HTTP {status} {code}".strip()
     if status < 300:
         return unintelligible(answer)
+    moved = sent_elsewhere(status, headers.get("Location"))
+    if moved is not None:
+        return moved
     retry_after = _retry_after(headers)
     if asks_to_slow_down(status, code, retry_after):
-        return SlowDown(f"Azure pide menos peticiones ({answer})", pause_seconds(retry_after))
+        pause = pause_seconds(retry_after, headers.get("Date"))
+        return SlowDown(f"Azure pide menos peticiones ({answer})", pause)
     for applies, error_class, reason in (
         (status == 507 or code in FULL_CODES, StorageFull, "el contenedor no tiene espacio o cuota"),
         (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
@@ -105,8 +114,9 @@ def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> Provide
         (status == 408 or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
         (code in TRANSIENT_CODES, ProviderUnavailable, "Azure no pudo atender la petición"),
-        (code == "BlobArchived", ObjectArchived, ARCHIVED),
-        (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
+        (code in ARCHIVED_CODES, ObjectArchived, ARCHIVED),
+        (code in PROTECTED_CODES, ObjectProtected, PROTECTED),
+        (status == 403 and clock_is_off(headers.get("Date")), AccessDenied, CLOCK_IS_OFF),
         (status in {401, 403} or code in DENIED_CODES, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),

@@ -346,6 +346,7 @@ def _container_client(settings: AzureSettings, session: requests.Session) -> Con
             read_timeout=ANSWER_TIMEOUT_SECONDS,
         ),
         retry_total=0,
+        permit_redirects=False,
     )
 
 

@@ -23,7 +23,7 @@ from providers.base import (
     SlowDown,
     StorageFull,
 )
-from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, unintelligible
+from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, sent_elsewhere, unintelligible
 from providers.shared.network_errors import PROXY_REFUSES_US, network_error
 from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
@@ -74,9 +74,13 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     if status is not None and status < 300:
         return unintelligible(answer)
     is_damaged = status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", ""))
-    retry_after = error.response.headers.get("Retry-After") if isinstance(error.response, requests.Response) else None
+    headers: Mapping[str, str] = error.response.headers if isinstance(error.response, requests.Response) else {}
+    moved = sent_elsewhere(status or 0, headers.get("Location"))
+    if moved is not None:
+        return moved
+    retry_after = headers.get("Retry-After")
     if reason in TRANSIENT_REASONS or (status is not None and asks_to_slow_down(status, None, retry_after)):
-        return SlowDown(f"GCS pide menos peticiones ({answer})", pause_seconds(retry_after))
+        return SlowDown(f"GCS pide menos peticiones ({answer})", pause_seconds(retry_after, headers.get("Date")))
     is_unavailable = status is None or status == 408 or status >= 500
     for applies, error_class, text in (
         (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import botocore.config
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, AccessDenied
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from providers.retries import Repeated
+from providers.s3.credentials import ChainCredentials
 from providers.s3.requests import S3Requests
 from providers.s3.session import CONNECTIONS
 from providers.s3.settings import S3Settings
@@ -123,10 +125,8 @@ class BucketAccess:
                 "expires_at": None,
             }
             return lambda: fixed
-        self._chain_credentials()
-        from obstore.auth.boto3 import Boto3CredentialProvider  # it imports boto3
-
-        return Boto3CredentialProvider(self._session)
+        chain = self._chain_credentials  # finds out at once whether there are any
+        return lambda: _for_one_request(chain.now())
 
     def close(self) -> None:
         """Close the connections that were opened."""
@@ -145,13 +145,14 @@ class BucketAccess:
             names = ("access_key", "secret_key", "session_token")
             fixed = ReadOnlyCredentials(*(self._settings.credentials.get(name) for name in names))
             return lambda: fixed
-        return lambda: self._chain_credentials().get_frozen_credentials()
+        return self._credentials_of_chain
 
-    def _chain_credentials(self) -> Any:
-        found = self._session.get_credentials()
-        if found is None:
-            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
-        return found
+    def _credentials_of_chain(self) -> ReadOnlyCredentials:
+        return self._chain_credentials.now()
+
+    @functools.cached_property
+    def _chain_credentials(self) -> ChainCredentials:
+        return ChainCredentials(self._session)
 
     @functools.cached_property
     def _session(self) -> boto3.Session:
@@ -199,3 +200,15 @@ class BucketAccess:
             ),
         )
         return client
+
+
+def _for_one_request(credentials: ReadOnlyCredentials) -> S3Credential:
+    """Credentials of the SDK's chain as obstore takes them, for one request: obstore keeps them until five minutes
+    before their end, which only the SDK knows. It renews them in time, and asking it costs next to nothing.
+    """
+    return {
+        "access_key_id": credentials.access_key or "",
+        "secret_access_key": credentials.secret_key or "",
+        "token": credentials.token,
+        "expires_at": datetime.now(UTC),
+    }

@@ -434,5 +434,5 @@ def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[st
         "Message": told.get("Message", ""),
         "Region": headers.get("x-amz-bucket-region") or told.get("Region") or "",
     }
-    told_headers = {name.lower(): value for name in ("Date", "Retry-After") if (value := headers.get(name))}
+    told_headers = {name.lower(): value for name in ("Date", "Location", "Retry-After") if (value := headers.get(name))}
     return {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": told_headers}}

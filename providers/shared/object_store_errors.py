@@ -23,12 +23,24 @@ from providers.base import (
     SlowDown,
     StorageFull,
 )
-from providers.shared.answers import ARCHIVED, CLOCK_IS_OFF, unintelligible
+from providers.shared.answers import (
+    ARCHIVED,
+    ARCHIVED_CODES,
+    CLOCK_IS_OFF,
+    clock_is_off,
+    sent_elsewhere,
+    unintelligible,
+)
 from providers.shared.direct_http import Answer
 from providers.shared.network_errors import PROXY_REFUSES_US, network_error_told_by_rust
 from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
-PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
+PROTECTED_CODES = frozenset(
+    {"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold", "LeaseIdMissing", "SnapshotsPresent"}
+)
+"""Codes for what another program, or a rule of the account, keeps from being changed or removed."""
+
+PROTECTED = "una retención, un bloqueo legal, una concesión (lease) o una instantánea protege el objeto"
 
 FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
 """Error codes of a store without room. `XMinioStorageFull` is MinIO's, `QuotaExceeded` that of several gateways."""
@@ -73,6 +85,9 @@ def provider_error(error: Exception) -> ProviderError:
     code = _first_group(ERROR_CODE, text)
     if status is None and code is None:
         return _error_without_answer(error, text)
+    moved = sent_elsewhere(int(status or 0), "")  # obstore does not show whereto
+    if moved is not None:
+        return moved
     answer = " ".join(part for part in (status and f"HTTP {status}", code) if part)
     denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
     absent = isinstance(error, FileNotFoundError)
@@ -86,13 +101,18 @@ def require_stored(answer: Answer) -> None:
         return
     if answer.status < 200:
         raise unintelligible(f"HTTP {answer.status}")
+    moved = sent_elsewhere(answer.status, answer.headers.get("location"))
+    if moved is not None:
+        raise moved
     code = refusal_code(answer)
     told = " ".join(filter(None, (f"HTTP {answer.status}", code)))
     retry_after = answer.headers.get("retry-after")
     if asks_to_slow_down(answer.status, code, retry_after):
-        raise SlowDown(f"{TOO_MANY_REQUESTS} ({told})", pause_seconds(retry_after))
+        raise SlowDown(f"{TOO_MANY_REQUESTS} ({told})", pause_seconds(retry_after, answer.headers.get("date")))
     refused = answer.status in {401, 403}
     error_class, reason = _meaning(answer.status, code, denied=refused, absent=answer.status == 404)
+    if error_class is AccessDenied and clock_is_off(answer.headers.get("date")):
+        reason = CLOCK_IS_OFF
     raise error_class(f"{reason} ({told})")
 
 
@@ -106,6 +126,7 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
     """What an answer of the store means: the first line that applies."""
     unavailable = status == 408 or status >= 500
     for applies, error_class, reason in (
+        (code in PROTECTED_CODES, ObjectProtected, PROTECTED),
         (status == 412 or code in EXISTING_CODES, ConditionFailed, "ya hay un objeto con ese nombre"),
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (status == 413 or code in TOO_LARGE_CODES, ObjectTooLarge, "el destino no admite objetos tan grandes"),
@@ -113,8 +134,7 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
         (asks_to_slow_down(status, code), SlowDown, TOO_MANY_REQUESTS),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
-        (code == "InvalidObjectState", ObjectArchived, ARCHIVED),
-        (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
+        (code in ARCHIVED_CODES, ObjectArchived, ARCHIVED),
         (code == "RequestTimeTooSkewed", AccessDenied, CLOCK_IS_OFF),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),

@@ -3612,6 +3612,14 @@ PROVIDERS = (
     ),
     Mutant(
         "sftp",
+        "a file that a server failed to sync counts as stored",
+        "providers/sftp/storing.py",
+        "        if error.code != StatusCode.UNSUPPORTED:\n",
+        "        if error.code == StatusCode.OK:\n",
+        ("tests/providers/test_sftp_durability.py::test_a_server_that_only_announces_that_it_syncs_is_used",),
+    ),
+    Mutant(
+        "sftp",
         "commands that see other files are believed",
         "providers/sftp/server_hashing.py",
         "!= [hashlib.sha256(content).hexdigest()]:",

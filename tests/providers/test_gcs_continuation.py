@@ -253,6 +253,18 @@ def test_a_session_that_is_over_is_begun_again(google: GoogleSessions, notes: Pa
     assert end(google, notes).sent_whole
 
 
+@pytest.mark.parametrize("status", [404, 410, CANCELLED])
+def test_a_session_that_goes_in_the_middle_is_worth_another_try(
+    google: GoogleSessions, notes: Path, status: int
+) -> None:
+    """It expired, or somebody cancelled it: the next one begins a new session."""
+    google.before = lambda request: Answer(status) if len(google.sessions["secret-0"].content) else None
+    with run(google, notes) as provider, pytest.raises(ProviderUnavailable):
+        store(provider, PatternSource(LARGE_BYTES))
+    google.before = lambda _: None
+    assert end(google, notes).sent_whole
+
+
 def test_a_session_is_asked_again_while_google_is_busy(google: GoogleSessions, notes: Path) -> None:
     begin(google, notes)
     busy = iter([BUSY, BUSY])
