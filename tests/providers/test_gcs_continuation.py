@@ -150,7 +150,7 @@ BUSY = _json(503, {"error": {"code": 503}})
 
 @pytest.fixture
 def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleSessions]:
-    for module in ("provider", "upload_sessions"):  # as many requests, fewer bytes
+    for module in ("provider", "upload_sessions", "uploads"):  # as many requests, fewer bytes
         monkeypatch.setattr(f"providers.gcs.{module}.PART_SIZE_BYTES", PART_SIZE_BYTES)
     server = GoogleSessions()
     with server:
