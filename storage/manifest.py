@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
 from files.tree import Tree
-from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider
+from providers.base import IntegrityError, ObjectNotFound, Provider
 from providers.mounts import require_mounted
+from providers.names import NameEncoding
 from providers.retries import with_retries
 from storage.keys import Place
 

@@ -170,7 +170,7 @@ class Neighbours:
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._found: dict[tuple[int, str, str], str | None] = {}
 
     def require_elsewhere(
@@ -198,7 +198,7 @@ class Neighbours:
         self, provider: Provider, place: Place, directory: str, stop: threading.Event
     ) -> str | None:
         """The directory of this host, an execution or above it, that holds all copies. Its neighbours share it."""
-        with self._turn:
+        with self._lock:
             known = (provider.id, place.parent, directory.rpartition("/")[0])
             if known not in self._found:
                 self._found[known] = _found_by_probe(provider, place, directory, stop)
@@ -311,7 +311,7 @@ def require_no_remnant(
     if set_aside or (was_begun and _lacks_files_of(tree, found)) or (has_less and _is_remnant(tree, found, last)):
         raise SourceShrank(_what_is_left(tree, last))
     if has_less:
-        _tell_of_less(claim, tree, last)
+        _report_smaller_than_before(claim, tree, last)
 
 
 def _is_remnant(tree: Tree, found: FoundManifest, last: CommittedCopy) -> bool:
@@ -334,7 +334,7 @@ def _what_is_left(tree: Tree, last: CommittedCopy) -> str:
     )
 
 
-def _tell_of_less(claim: Claim, tree: Tree, last: CommittedCopy) -> None:
+def _report_smaller_than_before(claim: Claim, tree: Tree, last: CommittedCopy) -> None:
     uuid = one_line(claim.execution.uuid)
     emit(
         logging.WARNING,

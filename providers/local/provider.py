@@ -70,7 +70,7 @@ class LocalProvider(Provider):
             raise InvalidProviderSettings(str(error)) from error
         if not self._directory.startswith("/") or "\0" in self._directory:
             raise InvalidProviderSettings("configuracion.ruta: debe ser una ruta absoluta")
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._root_descriptor: int | None = None
         self._opening = threading.Lock()
         self._folds_names = Remembered(functools.partial(folds_names, self))
@@ -139,12 +139,12 @@ class LocalProvider(Provider):
         Correctness does not depend on turns, so a thread waits only briefly for one delayed by its source or by a
         bandwidth limit.
         """
-        has_turn = self._turn.acquire(timeout=LONGEST_TURN_SECONDS)
+        has_turn = self._lock.acquire(timeout=LONGEST_TURN_SECONDS)
         try:
             yield
         finally:
             if has_turn:
-                self._turn.release()
+                self._lock.release()
 
     def open(self, key: str) -> Iterator[bytes]:
         reading = _Reading(key)

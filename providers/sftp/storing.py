@@ -21,6 +21,7 @@ from providers.sftp.protocol import (
     FSYNC,
     POSIX_RENAME,
     RESUME_FLAGS,
+    Answer,
     PacketType,
     SessionLost,
     SftpSession,
@@ -77,10 +78,11 @@ class _LargeFile:
 
 @dataclass(frozen=True, slots=True)
 class _SentContent:
-    """The requests that sent a file's bytes, those that ended it, and the one for its size."""
+    """The requests that sent a file's bytes, that synced it, if any, that closed it, and the one for its size."""
 
     writes: Sequence[int]
-    endings: Sequence[int]
+    synced: Sequence[int]
+    closed: int
     looked: int
 
 
@@ -157,7 +159,7 @@ class Storing:
             handles: list[bytes] = []
             discarded = discarded_on_error(session, handles, [file.path], continued_later(session))
             with discarded, self._refusal_explained(session, file):
-                handle = self._open_to_go_on(session, large, file)
+                handle = self._open_to_continue(session, large, file)
                 if handle is None:
                     return None
                 handles.append(handle)
@@ -169,7 +171,7 @@ class Storing:
                     content.acknowledge()
                 return _size_when_ended(session, sent)
 
-    def _open_to_go_on(self, session: SftpSession, large: _LargeFile, file: UnfinishedFile) -> bytes | None:
+    def _open_to_continue(self, session: SftpSession, large: _LargeFile, file: UnfinishedFile) -> bytes | None:
         """The handle of the unfinished file, created at first; `None` if it has lost bytes."""
         if large.content.acknowledged_bytes:
             return _reopened(session, file.path, large.content.acknowledged_bytes)
@@ -283,9 +285,9 @@ def post_content(session: SftpSession, handle: bytes, path: bytes, source: Meter
 
 def _end_content(session: SftpSession, handle: bytes, path: bytes, writes: Sequence[int]) -> _SentContent:
     """Sync a written file if the server can, close it, and request its size."""
-    endings = [session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []
-    endings.append(session.post(PacketType.CLOSE, string(handle)))
-    return _SentContent(writes, endings, session.post(PacketType.LSTAT, string(path)))
+    synced = [session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []
+    closed = session.post(PacketType.CLOSE, string(handle))
+    return _SentContent(writes, synced, closed, session.post(PacketType.LSTAT, string(path)))
 
 
 def _reopened(session: SftpSession, path: bytes, acknowledged_bytes: int) -> bytes | None:
@@ -318,9 +320,21 @@ def require_stored(session: SftpSession, sent: _SentContent, source: MeteredSour
 
 def _size_when_ended(session: SftpSession, sent: _SentContent) -> int | None:
     """The size of a synced and closed file. Raises `StatusError`."""
-    for number in sent.endings:
-        session.answer(number, patient=True).require_ok()
+    for number in sent.synced:
+        _require_synced(session.answer(number, patient=True))
+    session.answer(sent.closed, patient=True).require_ok()
     return session.answer(sent.looked).attributes().size_bytes
+
+
+def _require_synced(answer: Answer) -> None:
+    """Raises `StatusError` for a file that is not on the disk. A server may announce that it syncs, and then have no
+    way to do so in the store behind it: it is as one that announces nothing.
+    """
+    try:
+        answer.require_ok()
+    except StatusError as error:
+        if error.code != StatusCode.UNSUPPORTED:
+            raise
 
 
 def _require_size(stored_bytes: int | None, sent_bytes: int) -> None:

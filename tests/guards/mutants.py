@@ -84,7 +84,7 @@ LEASES = (
 )
 LOOK_REMEMBERED = ("tests/stories/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
 CONFLICTS = (
-    "tests/sql/test_database.py::test_conflicting_directories",
+    "tests/sql/test_database.py::test_equal_and_nested_directories_are_in_conflict",
     "tests/sql/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
 )
 DIFFERENCES = ("tests/jobs/migration/test_removal.py::test_a_difference_keeps_everything",)
@@ -1932,7 +1932,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "what another installation has just rotated is rotated again",
-        "config/logs.py",
+        "config/process/log_output.py",
         "                if self._is_in_place():\n                    super().doRollover()\n",
         "                if self.stream is not None:\n                    super().doRollover()\n",
         ("tests/config/test_logs.py::test_what_somebody_has_just_rotated_is_not_rotated_again",),
@@ -1940,7 +1940,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "lines go on into a file that was taken away",
-        "config/logs.py",
+        "config/process/log_output.py",
         "        if not self._is_in_place():\n            self._reopen()\n",
         "",
         ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_created_again",),
@@ -1948,7 +1948,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "a file is rotated while somebody else is at it",
-        "config/logs.py",
+        "config/process/log_output.py",
         "                return  # somebody",
         "                pass  # somebody",
         ("tests/config/test_logs.py::test_no_process_waits_for_one_that_was_stopped_while_rotating",),
@@ -2481,8 +2481,8 @@ COPIES = (
     Mutant(
         "object stores",
         "a page of any other meaning is an empty listing",
-        "providers/s3/requests.py",
-        "if _plain(root.tag) not in self.roots:",
+        "providers/s3/xml_answers.py",
+        "if plain_tag(root.tag) not in self.roots:",
         "if root is None:",
         ("tests/providers/test_s3_requests.py::test_what_is_no_listing_is_refused",),
     ),
@@ -2551,8 +2551,8 @@ NEW_FILES = (
         "new files",
         "Azure is not told that a large file is to be new",
         "providers/azure/provider.py",
-        "self._put_in_blocks(name, source, _condition(None))",
-        "self._put_in_blocks(name, source, {})",
+        "self._in_blocks.put(name, source, _condition(None))",
+        "self._in_blocks.put(name, source, {})",
         (LATE_FILE + "[azure-8388609]",),
     ),
     Mutant(
@@ -2566,7 +2566,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "a condition that failed is an error like any other",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(False, ConditionFailed, ",
         (REFUSALS + "[412-PreconditionFailed-ConditionFailed]",),
@@ -2574,7 +2574,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an Azure that has such an object already is not understood",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(status == 412, ConditionFailed, ",
         (REFUSALS + "[409-BlobAlreadyExists-ConditionFailed]",),
@@ -2582,7 +2582,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an S3 that others write to at the same time is not asked again",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         ', "OperationAborted", "ConditionalRequestConflict"})',
         ', "OperationAborted"})',
         (REFUSALS + "[409-ConditionalRequestConflict-ProviderUnavailable]",),
@@ -2935,9 +2935,9 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "blocks become a blob on Azure whatever lies there",
-        "providers/azure/provider.py",
-        "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)",
-        "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier)",
+        "providers/azure/blocks.py",
+        "blob.commit_block_list(blocks, standard_blob_tier=self._tier, **condition)",
+        "blob.commit_block_list(blocks, standard_blob_tier=self._tier)",
         (LATE + "test_the_end_of_a_late_upload_in_parts_meets_the_condition_too[azure]",),
     ),
     Mutant(
@@ -2951,7 +2951,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "GCS is not told which generation a large object may replace",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
@@ -2967,7 +2967,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what others have stored meanwhile is removed as damaged",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         """, if_generation_match=answer.get("generation"))""",
         ")",
         ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
@@ -2976,7 +2976,7 @@ CONDITIONS = (
         "conditions",
         "another server than Google's is believed to keep conditions",
         "providers/gcs/provider.py",
-        "        if self._endpoint_url is None:\n            return True\n",
+        "        if self._settings.endpoint_url is None:\n            return True\n",
         "        if prefix is not None:\n            return True\n",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[gcs-small]",),
     ),
@@ -3135,7 +3135,7 @@ CONDITIONS = (
     Mutant(
         "object stores",
         "a page that says in capitals that another one follows is the last",
-        "providers/s3/requests.py",
+        "providers/s3/xml_answers.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
         ("tests/providers/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
@@ -3195,7 +3195,7 @@ PROVIDERS = (
         "refusals",
         "what is refused of one execution takes the provider from all",
         "jobs/provider_set.py",
-        "                self._ask(provider, error, prefix)\n",
+        "                self._probe(provider, error, prefix)\n",
         "                self._leave_alone(provider, error)\n",
         ("tests/jobs/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
     ),
@@ -3210,17 +3210,17 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "what has no room is sent again and again",
-        "jobs/provider_set.py",
-        "        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:",
+        "jobs/provider_state/shortages.py",
+        "        if lack is None and len(refused) < REFUSALS_BELIEVED:",
         "        if lack is None:",
         ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
     ),
     Mutant(
         "refusals",
         "a lack of room is forgotten where a small execution was stored",
-        "jobs/provider_set.py",
-        "for provider_id in stored if not self._without_room[provider_id]]",
-        "for provider_id in stored]",
+        "jobs/provider_state/shortages.py",
+        "for provider_id in self._short & worked if not self._refused_bytes[provider_id]]",
+        "for provider_id in self._short & worked]",
         ("tests/jobs/test_provider_memory.py::test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room",),
     ),
     Mutant(
@@ -3332,7 +3332,7 @@ PROVIDERS = (
     Mutant(
         "TLS",
         "large objects of S3 are read from a server with any certificate",
-        "providers/s3/requests.py",
+        "providers/s3/session.py",
         "return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
         "return ssl._create_unverified_context()",
         TLS,
@@ -3396,7 +3396,7 @@ PROVIDERS = (
     Mutant(
         "network",
         "the chain of credentials believes botocore's certificates",
-        "providers/s3/provider.py",
+        "providers/s3/access.py",
         '        inner.set_config_variable("ca_bundle", network.trust.path)\n',
         "",
         ("tests/providers/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
@@ -3612,6 +3612,14 @@ PROVIDERS = (
     ),
     Mutant(
         "sftp",
+        "a file that a server failed to sync counts as stored",
+        "providers/sftp/storing.py",
+        "        if error.code != StatusCode.UNSUPPORTED:\n",
+        "        if error.code == StatusCode.OK:\n",
+        ("tests/providers/test_sftp_durability.py::test_a_server_that_only_announces_that_it_syncs_is_used",),
+    ),
+    Mutant(
+        "sftp",
         "commands that see other files are believed",
         "providers/sftp/server_hashing.py",
         "!= [hashlib.sha256(content).hexdigest()]:",
@@ -3631,7 +3639,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a small file that the server refused counts as stored",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "    if 200 <= answer.status < 300:\n",
         "    if answer.status:\n",
         ("tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
@@ -3777,7 +3785,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "what Google stored differently stays",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         'if answer.get("crc32c") != reader.crc32c:',
         'if not answer.get("crc32c"):',
         ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
@@ -4569,7 +4577,7 @@ REMOVALS = (
         "restore",
         "a restore keeps several rows of a uuid to itself",
         "jobs/migration/restore/source.py",
-        "        _tell_several(found)\n",
+        "        _report_several_rows(found)\n",
         "        pass\n",
         (
             "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
@@ -4648,7 +4656,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "the system's directories are to be given away",
-        "config/logs.py",
+        "config/process/write_advice.py",
         "    if _is_to_be_left_alone(existing):\n",
         "    if False:\n",
         ("tests/stories/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",),
@@ -4912,7 +4920,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a block on Azure is known by its number alone",
-        "providers/azure/provider.py",
+        "providers/azure/blocks.py",
         "mark = base64.urlsafe_b64encode(sha256_so_far).decode()",
         "mark = base64.urlsafe_b64encode(bytes(len(sha256_so_far))).decode()",
         (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_continued[azure]",),
@@ -4920,7 +4928,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a blob of others is taken for one that was made without an answer",
-        "providers/azure/provider.py",
+        "providers/azure/blocks.py",
         "if not (unanswered and _is_made_of(blob, blocks)):",
         "if not unanswered:",
         (HTTP_GOES_ON + "test_a_blob_of_others_is_not_taken_for_one_without_an_answer[azure]",),
@@ -4968,7 +4976,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "what an earlier run sent to Google counts as sent",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "._replace(sent_whole=False)",
         "",
         (ON_GOOGLE + "test_the_next_run_sends_what_the_session_lacks[error0]",),
@@ -4976,7 +4984,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a session on other terms is continued",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if noted.terms == terms and self._repeated(look):",
         "if self._repeated(look):",
         (ON_GOOGLE + "test_a_session_for_a_new_object_is_no_session_for_its_replacement",),
@@ -4985,7 +4993,7 @@ GOING_ON = (
         "going on",
         "a session on Google that nobody wants stays",
         "providers/gcs/provider.py",
-        "self._repeated(functools.partial(self._cancel, upload.url))",
+        "self._repeated(functools.partial(self._in_parts.cancel, upload.url))",
         "pass",
         (ON_GOOGLE + "test_a_session_that_nobody_wants_is_cancelled[p/ejecuciones/1/]",),
     ),
@@ -5024,7 +5032,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a part that GCS has kept half counts as kept",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if stored is None and session.kept_bytes < session.added_bytes:",
         "if stored is None and session.kept_bytes < 0:",
         (HTTP_GOES_ON + "test_a_part_of_which_only_the_beginning_was_kept_is_ended[gcs]",),
