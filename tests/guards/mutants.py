@@ -2591,8 +2591,8 @@ NEW_FILES = (
         "new files",
         "files that were not there are stored whatever is there by now",
         SENDING,
-        "in self._provider.put_new_many(dict(unsent)):",
-        "in self._provider.put_many(dict(unsent)):",
+        "self._store_together(new, self._provider.put_new_many)",
+        "self._store_together(new, self._provider.put_many)",
         (NEW + "test_what_is_stored_already_is_not_sent_again_and_read_back[s3-moto]",),
     ),
     Mutant(
@@ -2993,8 +2993,8 @@ CONDITIONS = (
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
         "providers/sftp/storing.py",
-        "        if expected is None:\n            self._rename_to_nothing(session, file)",
-        "        if file is None:\n            self._rename_to_nothing(session, file)",
+        "        if expected is None:\n            self.rename_to_nothing(session, [file])",
+        "        if file is None:\n            self.rename_to_nothing(session, [file])",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
     ),
     Mutant(
@@ -3009,8 +3009,8 @@ CONDITIONS = (
         "conditions",
         "nobody looks again once a file is on the disk",
         "providers/local/provider.py",
-        "            self._require_expected(key, expected)\n            batch.give_names()",
-        "            batch.give_names()",
+        "            self._require_expected(key, expected)\n            batch.give_names(",
+        "            batch.give_names(",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[local-False-small]",),
     ),
     Mutant(
@@ -4055,10 +4055,21 @@ REMOVALS = (
     ),
     Mutant(
         "deletion",
+        "what an earlier removal had set aside goes in the place of the directory",
+        REMOVAL,
+        "record.inode is None and is_alone and bool(",
+        "record.inode is None and bool(",
+        (
+            "tests/jobs/migration/test_removal.py"
+            "::test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there",
+        ),
+    ),
+    Mutant(
+        "deletion",
         "an empty directory of the trash name that nobody knows is removed",
         REMOVAL,
-        "record.inode is None and bool(_names_in(parent, trash))",
-        "record.inode is None",
+        "record.inode is None and is_alone and bool(_names_in(parent, trash))",
+        "record.inode is None and is_alone",
         (
             "tests/jobs/migration/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",
         ),
@@ -6271,11 +6282,11 @@ TRUST = (
         "bytes without a manifest are removed though the committed copy is gone",
         "jobs/migration/leftovers.py",
         "        committed = self._committed_copy(leftover, migrated)\n"
-        "        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):\n"
+        "        if whole is None or manifest is None or _is_an_earlier_one(leftover, manifest, committed):\n"
         "            return\n",
         "        if whole is None or manifest is None:\n            return\n"
         "        committed = self._committed_copy(leftover, migrated)\n"
-        "        if _is_of_same_execution(leftover, manifest):\n            return\n",
+        "        if _is_an_earlier_one(leftover, manifest, committed):\n            return\n",
         ("tests/jobs/migration/test_leftovers.py::test_no_bytes_are_removed_while_the_copy_is_lost",),
     ),
     Mutant(

@@ -23,7 +23,7 @@ from config.errors import MigrationError, UnsafeSource
 from config.models import Attempt, Claim, Evidence, Execution, ProvenCopy
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.places import Neighbours, SourceShrank
+from jobs.migration.places import Neighbours
 from jobs.provider_set import ProviderSet
 from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.stores import store_of
@@ -33,6 +33,7 @@ from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import read_manifest
 from storage.traffic.transfers import TransferPool
+from storage.uploading.remnants import SourceShrank
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
