@@ -358,7 +358,7 @@ def test_a_copy_that_is_newer_than_a_backup_is_no_leftover(world: World, kind: s
     """
     failed = [*IN_USE, Execute(0), DIED_BEFORE_COMMIT, Switch(is_on=False), Tick("A"), BackUp(), Switch(is_on=True)]
     again = [SetBack(1), Execute(0, "B"), Tick("A")]
-    play(world, scene_on(kind), [*failed, *again, RestoreDatabase(), Tick("A"), Tick("A")])
+    play(world, scene_on(kind), [*failed, *again, RestoreDatabase(), Switch(is_on=True), Tick("A"), Tick("A")])
 
 
 @on_every_kind
@@ -369,7 +369,8 @@ def test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move(
     """As before; then the older copy at the second provider is to be brought to the first one."""
     away = [*IN_USE, Execute(0), *before, Switch(is_on=False), Tick("A"), BackUp(), Switch(is_on=True)]
     again = [SetBack(1), Execute(0, "B"), Tick("A")]
-    play(world, scene_on(kind), [*away, *again, RestoreDatabase(), Rehome("A"), Rehome("A"), Tick("A")])
+    then = [RestoreDatabase(), Switch(is_on=True), Rehome("A"), TimePasses(hours=2), Rehome("A"), Tick("A")]
+    play(world, scene_on(kind), [*away, *again, *then])
 
 
 @on_every_kind

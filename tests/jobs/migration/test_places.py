@@ -655,6 +655,55 @@ def test_what_a_removal_has_left_never_takes_the_place_of_the_whole(scene: Scene
     scene.store(execution)
 
 
+def set_back_to_a_backup(scene: Scene) -> None:
+    """The database is restored from a backup that was made before the execution was first taken up."""
+    scene.set_back()
+    scene.platform.sql("DELETE FROM janitor_attempts")
+    scene.platform.sql("DELETE FROM janitor_migrations")
+
+
+@pytest.mark.parametrize("loss", [lose_a_file, lose_everything, lose_the_name_of_a_file])
+def test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_copy(
+    scene: Scene, loss: Callable[[Path], None]
+) -> None:
+    """Not to an alternate either: the row would lead to less than there is."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    assert execution.directory is not None
+    loss(Path(execution.directory))
+    for _ in range(2):
+        with pytest.raises(SourceShrank, match="quizá porque se restauró.* migrado_a_nube"):
+            scene.store(execution)
+    assert scene.stored() == before
+
+
+def test_a_copy_of_ours_that_the_database_does_not_know_is_not_replaced(scene: Scene) -> None:
+    """By what the directory holds now, which may be older. The attempt that was refused makes it no more ours."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"of before, or of now")
+    for _ in range(2):
+        with pytest.raises(UnsafeDestination, match="no consta en la base de datos"):
+            scene.store(execution)
+    assert scene.stored() == before
+
+
+def test_an_equal_copy_of_ours_that_the_database_does_not_know_is_ours_again(scene: Scene) -> None:
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    provider = scene.store(execution)
+    assert provider.keys("put") == provider.keys("replace") == []
+    assert scene.stored() == before
+    scene.require_copy_of(execution)
+
+
 def test_a_directory_whose_removal_was_begun_lacks_nothing_though_something_came_to_it(scene: Scene) -> None:
     """The database knows the directory by its inode. A new directory of the same files may have less."""
     execution = scene.new_execution(a=b"aaaa", b=b"bbbb", c=b"cccc")
