@@ -191,10 +191,11 @@ class ManifestAtPlace:
         return self._sender.replace(self._place.manifest_key, manifest, found.stored)
 
     def send_once_more(self, manifest: Manifest) -> None:
-        """Send it again after files were sent again. Raises `UnsafeDestination` for somebody else's manifest."""
+        """Send it again after files were sent again. Raises `UnsafeDestination` for somebody else's manifest: one that
+        names us is what this attempt has sent, however it was stored.
+        """
         found = self.find()
-        is_this_one = found is not None and found.sha256 == manifest.sha256
-        if found is not None and found.head is not None and not is_this_one and not self.is_own(found):
+        if found is not None and found.head is not None and not self.names_us(found):
             raise self.claimed_by_others(found)
         self.send(manifest, None if found is None else found.stored)
 
