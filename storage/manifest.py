@@ -116,6 +116,7 @@ class ManifestHead:
     installation: str | None
     row: int | None
     directory: str | None = None
+    attempt: int | None = None
 
 
 def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_id: int | None = None) -> Manifest:
@@ -444,10 +445,11 @@ def _head(document: Mapping[str, object]) -> ManifestHead:
     if document["format"] != FORMAT or document["version"] != VERSION:
         raise ValueError("no manifest of ours")
     installation, row = document.get("installation"), document.get("row")
-    directory = document.get("directory")
+    directory, attempt = document.get("directory"), document.get("attempt")
     return ManifestHead(
         execution=_string(document["execution"]),
         installation=installation if isinstance(installation, str) else None,
         row=row if isinstance(row, int) else None,
         directory=directory if isinstance(directory, str) else None,
+        attempt=attempt if isinstance(attempt, int) else None,
     )

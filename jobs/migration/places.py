@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-from config.errors import MigrationError, SourceError, UnsafeSource
+from config.errors import MigrationError, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Attempt, Claim, CommittedCopy, Entry, EntryKind
 from files.descriptors import closing_descriptor, open_file_beneath
@@ -39,18 +39,13 @@ from storage.keys import INCOMPLETE_MARK, MANIFEST_SUFFIX, Place, place_from_uri
 from storage.lease import ClaimLost
 from storage.manifest import FORMAT, FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
+from storage.uploading.remnants import SourceShrank
 
 PROBE_NAME = ".janitor-probe"
 PROBE_CONTENT = b"janitor-daemon"
 
 BYTES_THAT_TELL_A_MANIFEST = 4096
 LONGEST_MARK_BYTES = 64 * 1024
-
-
-class SourceShrank(SourceError):
-    """Only a part of an already migrated execution is left: it must not replace the whole copy."""
-
-    code = "source_shrank"
 
 
 def open_attempt(

@@ -46,6 +46,9 @@ class UnfinishedFile:
 GiveName = Callable[[SftpSession, UnfinishedFile], None]
 """Renames a finished file. Raises `ProviderError`, and `StatusError` for a refusal not yet explained."""
 
+GiveNames = Callable[[SftpSession, Sequence[UnfinishedFile]], None]
+"""The same for several files."""
+
 
 class _LargeFile:
     """A file stored over several sessions if needed, and its progress. For one thread."""
@@ -99,11 +102,6 @@ class Storing:
         *directories, name = parts_of_key(key)
         path = self._base.path(session, directories, temporary_name(name))
         return UnfinishedFile(key, directories, path, self._base.path(session, directories, name), source)
-
-    def store(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
-        """Store files, each under its temporary name first."""
-        with self.unnamed(session, files):
-            self._rename(session, files)
 
     @contextlib.contextmanager
     def unnamed(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> Iterator[None]:
@@ -220,26 +218,23 @@ class Storing:
         """Rename a finished file if exactly `expected` has its final name. Raises `ConditionFailed`."""
         require_expected(file.key, self._base.find(session, file.key), expected)
         if expected is None:
-            self._rename_to_nothing(session, file)
+            self.rename_to_nothing(session, [file])
         else:
-            self._rename(session, [file])
+            self.rename(session, [file])
 
-    def rename_one(self, session: SftpSession, file: UnfinishedFile) -> None:
-        """Rename a finished file, replacing an existing one."""
-        self._rename(session, [file])
+    def rename_to_nothing(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
+        """Rename finished files whose final names are free. Raises `ConditionFailed`."""
+        asked = [session.post(PacketType.RENAME, string(file.path) + string(file.target)) for file in files]
+        for file, number in zip(files, asked, strict=True):
+            try:
+                with self._refusal_explained(session, file):
+                    session.answer(number).require_ok()
+            except ProviderError:
+                if session.in_step:
+                    require_expected(file.key, self._base.find(session, file.key), None)
+                raise
 
-    def _rename_to_nothing(self, session: SftpSession, file: UnfinishedFile) -> None:
-        """Rename a finished file if its final name is free. Raises `ConditionFailed`."""
-        answer = session.ask(PacketType.RENAME, string(file.path) + string(file.target))
-        try:
-            with self._refusal_explained(session, file):
-                answer.require_ok()
-        except ProviderError:
-            if session.in_step:
-                require_expected(file.key, self._base.find(session, file.key), None)
-            raise
-
-    def _rename(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
+    def rename(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
         """Rename finished files, replacing existing ones."""
         if POSIX_RENAME not in session.extensions:
             for file in files:

@@ -42,6 +42,8 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+RESTORED = "tests/model/test_findings.py::"
+NEWER_STAYS = "tests/providers/test_provider_contract.py::test_what_others_store_while_a_new_object_is_sent_stays"
 HELD_OR_FAILED = "tests/sql/test_memory.py"
 LEFT_OVER = "tests/jobs/migration/test_leftovers.py"
 STAYING = "tests/stories/test_local_copies.py"
@@ -2142,6 +2144,103 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "a manifest counts as our own though the database knows of no attempt there",
+        MANIFEST_AT_PLACE,
+        "        if last is None:\n            return False\n",
+        "        if last is None:\n            return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[nothing-before-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a manifest of an attempt that the database does not know counts as our own",
+        MANIFEST_AT_PLACE,
+        "            return head.attempt <= last\n",
+        "            return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[an-attempt-before-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a manifest that names no attempt counts as our own though it has newer files",
+        MANIFEST_AT_PLACE,
+        "manifest.tree is None or manifest.tree.newest_mtime_ns() <= self._tree.newest_mtime_ns()",
+        "True",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[an-attempt-before-minio]",),
+    ),
+    Mutant(
+        "places",
+        "an attempt that found what it did not know owns it the next time",
+        "sql/queries/open_attempt.sql",
+        "state = 'committed' OR foreign_objects IS FALSE",
+        "state = 'committed' OR foreign_objects IS NOT NULL",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[nothing-before-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "what a removal has left replaces a manifest that was not committed here",
+        MANIFEST_AT_PLACE,
+        "            return manifest.stored  # a run that was killed before its commit left it\n"
+        "        self.require_no_remnant(manifest)\n",
+        "            return manifest.stored  # a run that was killed before its commit left it\n",
+        (f"{RESTORED}test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup[sftp]",),
+    ),
+    Mutant(
+        "places",
+        "what a removal has left goes to an alternate though the whole is there",
+        UPLOAD,
+        "                self._manifest.require_no_remnant(found)\n",
+        "                pass\n",
+        (f"{WHOSE}::test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_copy",),
+    ),
+    Mutant(
+        "places",
+        "a copy of our own that the database does not know counts as that of others",
+        UPLOAD,
+        "        if self._manifest.names_us(found):  # its database was set back since\n",
+        "        if not found.sha256:\n",
+        (f"{RESTORED}test_an_equal_copy_of_which_the_database_does_not_know_is_taken_as_it_is[sftp]",),
+    ),
+    Mutant(
+        "places",
+        "what somebody else stores meanwhile is replaced",
+        SENDING,
+        "                if not file.may_come_late:\n                    self._require_equal(file.key, receipt)\n",
+        "",
+        (f"{RESTORED}test_a_clone_that_looked_before_production_stored_overwrites_nothing_of_it[sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a mounted directory takes a new file over one that has come meanwhile",
+        "providers/local/provider.py",
+        "        return self._store(sources, rename_to_free_name)\n",
+        "        return self._store(sources, replacing)\n",
+        (f"{NEWER_STAYS}[small-local]", f"{NEWER_STAYS}[local-small]"),
+    ),
+    Mutant(
+        "places",
+        "a server of SFTP takes a new file over one that has come meanwhile",
+        "providers/sftp/provider.py",
+        "        return self._store(sources, self._storing.rename_to_nothing)\n",
+        "        return self._store(sources, self._storing.rename)\n",
+        (f"{NEWER_STAYS}[small-sftp]",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy of an attempt that the database does not know is a leftover",
+        "jobs/migration/leftovers.py",
+        "        return head.attempt <= leftover.attempt_id\n",
+        "        return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_no_leftover[sftp]",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy that names no attempt is a leftover though it has newer files",
+        "jobs/migration/leftovers.py",
+        "    return whole.newest_mtime_ns() <= committed.newest_mtime_ns()\n",
+        "    return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_no_leftover[minio]",),
+    ),
+    Mutant(
+        "places",
         "a copy of others is adopted whatever the original's bytes",
         MANIFEST_AT_PLACE,
         "all(tree.sha256(position) == self._tree.sha256(position) for",
@@ -2591,8 +2690,8 @@ NEW_FILES = (
         "new files",
         "files that were not there are stored whatever is there by now",
         SENDING,
-        "in self._provider.put_new_many(dict(unsent)):",
-        "in self._provider.put_many(dict(unsent)):",
+        "self._store_together(new, self._provider.put_new_many)",
+        "self._store_together(new, self._provider.put_many)",
         (NEW + "test_what_is_stored_already_is_not_sent_again_and_read_back[s3-moto]",),
     ),
     Mutant(
@@ -2993,8 +3092,8 @@ CONDITIONS = (
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
         "providers/sftp/storing.py",
-        "        if expected is None:\n            self._rename_to_nothing(session, file)",
-        "        if file is None:\n            self._rename_to_nothing(session, file)",
+        "        if expected is None:\n            self.rename_to_nothing(session, [file])",
+        "        if file is None:\n            self.rename_to_nothing(session, [file])",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
     ),
     Mutant(
@@ -3009,8 +3108,8 @@ CONDITIONS = (
         "conditions",
         "nobody looks again once a file is on the disk",
         "providers/local/provider.py",
-        "            self._require_expected(key, expected)\n            batch.give_names()",
-        "            batch.give_names()",
+        "            self._require_expected(key, expected)\n            batch.give_names(",
+        "            batch.give_names(",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[local-False-small]",),
     ),
     Mutant(
@@ -4063,10 +4162,21 @@ REMOVALS = (
     ),
     Mutant(
         "deletion",
+        "what an earlier removal had set aside goes in the place of the directory",
+        REMOVAL,
+        "record.inode is None and is_alone and bool(",
+        "record.inode is None and bool(",
+        (
+            "tests/jobs/migration/test_removal.py"
+            "::test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there",
+        ),
+    ),
+    Mutant(
+        "deletion",
         "an empty directory of the trash name that nobody knows is removed",
         REMOVAL,
-        "record.inode is None and bool(_names_in(parent, trash))",
-        "record.inode is None",
+        "record.inode is None and is_alone and bool(_names_in(parent, trash))",
+        "record.inode is None and is_alone",
         (
             "tests/jobs/migration/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",
         ),
@@ -6279,11 +6389,11 @@ TRUST = (
         "bytes without a manifest are removed though the committed copy is gone",
         "jobs/migration/leftovers.py",
         "        committed = self._committed_copy(leftover, migrated)\n"
-        "        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):\n"
+        "        if whole is None or manifest is None or _is_an_earlier_one(leftover, manifest, committed):\n"
         "            return\n",
         "        if whole is None or manifest is None:\n            return\n"
         "        committed = self._committed_copy(leftover, migrated)\n"
-        "        if _is_of_same_execution(leftover, manifest):\n            return\n",
+        "        if _is_an_earlier_one(leftover, manifest, committed):\n            return\n",
         ("tests/jobs/migration/test_leftovers.py::test_no_bytes_are_removed_while_the_copy_is_lost",),
     ),
     Mutant(
