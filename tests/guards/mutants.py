@@ -5453,8 +5453,8 @@ BACKUPS = (
         "backups",
         "rows are lost where a table is in another order",
         "jobs/backups/creation/comparison.py",
-        "            at = new_end + 1\n",
-        "            at = len(new)\n",
+        "        return new_end\n",
+        "        return len(new)\n",
         (f"{BACKUP_TESTS}test_comparison.py::test_of_a_table_in_another_order_only_what_changed_differs",),
     ),
     Mutant(
@@ -5568,6 +5568,24 @@ BACKUPS = (
         "        if comparison.unordered_bytes > self.limits.looked_at_bytes(self.description.data_bytes):",
         "        if False:",
         (f"{BACKUP_TESTS}test_refusals.py::test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared",),
+    ),
+    Mutant(
+        "backups",
+        "all changed rows of a table are found, which costs more than a full backup",
+        "jobs/backups/creation/differential.py",
+        "        if comparison.places < self.limits.rows_to_look_at(self.description.rows):",
+        "        if True:",
+        (
+            f"{BACKUP_TESTS}test_refusals.py::test_a_table_that_changed_all_over_is_given_up_before_most_of_it_is_compared",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "rows that went do not count where none comes after them",
+        "jobs/backups/creation/differential.py",
+        "        while comparison.pass_rest():\n            self._require_few_changes(begins, comparison)\n",
+        "        while comparison.pass_rest():\n            pass\n",
+        (f"{BACKUP_TESTS}test_refusals.py::test_when_too_much_changed_a_full_backup_is_made",),
     ),
     Mutant(
         "backups",

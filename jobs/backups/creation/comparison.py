@@ -8,7 +8,6 @@ order only makes it fast: the result never depends on it.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,9 @@ from typing import BinaryIO
 BUCKETS = 128
 LOOK_AHEAD_BYTES = 2048
 FIRST_STEP_BYTES = 8192
+LAST_STEP_BYTES = 128
+"""What differs within so little is found row by row."""
+
 STEP_GROWTH = 4
 PIECE_BYTES = 1024 * 1024
 MISSES_IN_ORDER = 64
@@ -60,12 +62,15 @@ class TableComparison:
         self._at = 0
         """Where the first row of `_old` begins that was not compared yet."""
         self._old_index: dict[bytes, int] | None = None
+        self._first_step_bytes = FIRST_STEP_BYTES
         self._misses = 0
         """How many differences nothing in sight explained since the last one that something did."""
         self.fed_bytes = 0
         """How much of the new dump was compared."""
         self.unordered_bytes = 0
         """How much of that stood where the old one has something else, for long: it costs ten times as much."""
+        self.places = 0
+        """How many times both soon agreed again: each row that was changed, where rows change here and there."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -92,12 +97,19 @@ class TableComparison:
                 at = self._pass_difference(new, at, new_index) if in_order else self._pass_without_order(new, at)
         self._spill_above_limit()
 
+    def pass_rest(self) -> bool:
+        """Let the rest of an old block wait, as nothing more is fed; whether there was any."""
+        if self._at == len(self._old) and not self._load():
+            return False
+        self._note(self._gone, self._new, self._old[self._at : -1].split(b"\n"))
+        self._at = len(self._old)
+        self._spill_above_limit()
+        return True
+
     def end(self) -> None:
         """What is left of the old blocks has no partner here."""
-        while self._at < len(self._old) or self._load():
-            self._note(self._gone, self._new, self._old[self._at : -1].split(b"\n"))
-            self._at = len(self._old)
-            self._spill_above_limit()
+        while self.pass_rest():
+            pass
 
     def differences(self) -> Iterator[Difference]:
         """All that differs, in portions of which none holds a row of another one."""
@@ -126,74 +138,87 @@ class TableComparison:
     def _pass_equal_rows(self, new: bytes, at: int) -> int:
         """Go on to the first row that differs, in both; where that is in the new one. Gallops, then halves.
 
-        `startswith` compares memory without copying it; two slices would be copies.
+        `startswith` compares memory without copying it; two slices would be copies. The first step is as long as the
+        last equal stretch: where many rows changed, all stretches are short.
         """
         old, start, view = self._old, self._at, memoryview(new)
         longest = min(len(new) - at, len(old) - start)
-        equal, step, gallops = 0, FIRST_STEP_BYTES, True
-        while equal < longest:
-            step = min(step, longest - equal)
-            if old.startswith(view[at + equal : at + equal + step], start + equal):
-                equal += step
+        equal, step, gallops = 0, self._first_step_bytes, True
+        while equal < longest and step >= LAST_STEP_BYTES:
+            end = equal + min(step, longest - equal)
+            if old.startswith(view[at + equal : at + end], start + equal):
+                equal = end
                 step = step * STEP_GROWTH if gallops else step
-            elif step == 1:
-                break
             else:
                 step //= 2
                 gallops = False
+        self._first_step_bytes = min(max(LAST_STEP_BYTES, 2 * equal), FIRST_STEP_BYTES)
         whole_rows = old.rfind(b"\n", start, start + equal) + 1
-        if whole_rows:
-            at += whole_rows - start
-            self._at = whole_rows
+        self._at = max(start, whole_rows)
+        return self._pass_single_rows(new, at + self._at - start)
+
+    def _pass_single_rows(self, new: bytes, at: int) -> int:
+        """The same, row by row."""
+        old, start = self._old, self._at
+        while (end := old.find(b"\n", start) + 1) and new.startswith(old[start:end], at):
+            at += end - start
+            start = end
+        self._at = start
         return at
 
     def _pass_difference(self, new: bytes, at: int, new_index: dict[bytes, int]) -> int:
         """Go on to where both agree again, if that is in sight; where that is in the new one."""
         old, start = self._old, self._at
-        old_end, new_end = old.index(b"\n", start), new.index(b"\n", at)
+        old_end, new_end = old.index(b"\n", start) + 1, new.index(b"\n", at) + 1
         old_row, new_row = old[start:old_end], new[at:new_end]
-        old_again = old.find(b"\n" + new_row + b"\n", old_end, old_end + LOOK_AHEAD_BYTES)
-        new_again = new.find(b"\n" + old_row + b"\n", new_end, new_end + LOOK_AHEAD_BYTES)
-        if old_again < 0 and new_again < 0:
-            old_again = _found_after(old_end, self._indexed_old(), new_row)
-            new_again = _found_after(new_end, _indexed(new, new_index), old_row)
-        if old_again >= 0 and (new_again < 0 or old_again - start <= new_again - at):
-            self._misses = 0
-            self._note(self._gone, self._new, old[start:old_again].split(b"\n"))
-            self._at = old_again + 1
-            return at
-        if new_again >= 0:
-            self._misses = 0
-            self._note(self._new, self._gone, new[at:new_again].split(b"\n"))
-            return new_again + 1
+        old_again = _in_sight(old, old_end, new_row)
+        new_again = 0 if old_again == old_end else _in_sight(new, new_end, old_row)
+        if not old_again and not new_again:
+            if self._agree(new, old_end, new_end):
+                return self._pass_place(new, at, old_end, new_end)
+            old_again = _found_after(old_end, self._indexed_old(), new_row[:-1])
+            new_again = _found_after(new_end, _indexed(new, new_index), old_row[:-1])
+        if old_again and (not new_again or old_again - start <= new_again - at):
+            return self._pass_place(new, at, old_again, at)
+        if new_again:
+            return self._pass_place(new, at, start, new_again)
         self._misses += 1
-        self._note(self._gone, self._new, (old_row,))
-        self._note(self._new, self._gone, (new_row,))
-        self._at = old_end + 1
-        return new_end + 1
+        return self._let_wait(new, at, old_end, new_end)
+
+    def _pass_place(self, new: bytes, at: int, old_end: int, new_end: int) -> int:
+        """Go on to where both agree again; where that is in the new one."""
+        self._misses = 0
+        self.places += 1
+        return self._let_wait(new, at, old_end, new_end)
+
+    def _agree(self, new: bytes, old_at: int, new_at: int) -> bool:
+        """Whether the same row begins at these places."""
+        end = self._old.find(b"\n", old_at) + 1
+        return end > 0 and new.startswith(self._old[old_at:end], new_at)
+
+    def _let_wait(self, new: bytes, at: int, old_end: int, new_end: int) -> int:
+        """Let all rows before these places wait for their partners; where the new one continues."""
+        if old_end > self._at:
+            self._note(self._gone, self._new, self._old[self._at : old_end - 1].split(b"\n"))
+            self._at = old_end
+        if new_end > at:
+            self._note(self._new, self._gone, new[at : new_end - 1].split(b"\n"))
+        return new_end
 
     def _pass_without_order(self, new: bytes, at: int) -> int:
         """Let all rows of the next stretch wait, as long in both; where the new one continues. Then look again.
 
         A table that was rewritten in another order costs a third so of what looking for each of its rows would.
         """
+        self._misses = MISSES_IN_ORDER - 1
         passed, at = self._catch_up(new, at)
         if passed > MISSES_IN_ORDER:
-            self._misses = MISSES_IN_ORDER - 1
             return at
-        old, start = self._old, self._at
-        stretch = min(len(new) - at, len(old) - start)
-        old_end = old.rfind(b"\n", start, start + stretch)
-        new_end = new.rfind(b"\n", at, at + stretch)
-        if old_end >= 0:
-            self._note(self._gone, self._new, old[start:old_end].split(b"\n"))
-            self._at = old_end + 1
-        if new_end >= 0:
-            self._note(self._new, self._gone, new[at:new_end].split(b"\n"))
-            self.unordered_bytes += new_end - at
-            at = new_end + 1
-        self._misses = MISSES_IN_ORDER - 1
-        return at
+        stretch = min(len(new) - at, len(self._old) - self._at)
+        old_end = self._old.rfind(b"\n", self._at, self._at + stretch) + 1
+        new_end = new.rfind(b"\n", at, at + stretch) + 1
+        self.unordered_bytes += max(0, new_end - at)
+        return self._let_wait(new, at, old_end, max(at, new_end))
 
     def _catch_up(self, new: bytes, at: int) -> tuple[int, int]:
         """Pass rows whose partners wait already; how many they are, and where the new one goes on.
@@ -208,9 +233,14 @@ class TableComparison:
         return passed_old + passed_new, at
 
     def _pass_partners(self, mine: Counts, others: Counts, block: bytes, at: int) -> tuple[int, int]:
-        passed = list(itertools.takewhile(others.__contains__, block[at:-1].split(b"\n")))
+        """The same in one block, up to the last row whose partner waits, if most rows before it have one, too."""
+        rows = block[at:-1].split(b"\n")
+        met = [place for place, row in enumerate(rows) if row in others]
+        passed = rows[: met[-1] + 1]
+        if 2 * len(met) < len(passed):
+            return 0, at
         self._note(mine, others, passed)
-        return len(passed), at + sum(map(len, passed)) + len(passed)
+        return len(met), at + sum(map(len, passed)) + len(passed)
 
     def _indexed_old(self) -> dict[bytes, int]:
         if self._old_index is None:
@@ -242,9 +272,10 @@ class TableComparison:
         if not self._buckets:
             directory = self._memory.directory
             self._buckets = [tempfile.TemporaryFile(dir=directory) for _ in range(BUCKETS)]  # noqa: SIM115 see close
+        writes = [bucket.write for bucket in self._buckets]
         for side, rows in ((b"-", self._gone), (b"+", self._new)):
             for row, count in rows.items():
-                write_line(self._buckets[hash(row) % BUCKETS].write, side + row, count)
+                write_line(writes[hash(row) % BUCKETS], side + row, count)
         self._gone.clear()
         self._new.clear()
         self._spilled_bytes += self._held_bytes
@@ -252,11 +283,9 @@ class TableComparison:
 
     def _difference_of(self, bucket: BinaryIO) -> Difference:
         found = Difference({}, {})
-        for line in bucket:
-            if line[:1] == b"+":
-                self._note(found.new, found.gone, (line[1:-1],))
-            else:
-                self._note(found.gone, found.new, (line[1:-1],))
+        while lines := bucket.readlines(PIECE_BYTES):
+            self._note(found.new, found.gone, [line[1:-1] for line in lines if line.startswith(b"+")])
+            self._note(found.gone, found.new, [line[1:-1] for line in lines if line.startswith(b"-")])
         return found
 
 
@@ -283,7 +312,14 @@ def _indexed(block: bytes, index: dict[bytes, int]) -> dict[bytes, int]:
     return index
 
 
+def _in_sight(block: bytes, end: int, row: bytes) -> int:
+    """Where a row begins that comes soon after `end`, 0 if none does. The next one is nearly always it."""
+    if block.startswith(row, end):
+        return end
+    return block.find(b"\n" + row, end, end + LOOK_AHEAD_BYTES) + 1
+
+
 def _found_after(end: int, index: dict[bytes, int], row: bytes) -> int:
-    """The newline before a row that comes after `end`, -1 if there is none."""
-    newline = index.get(row, 0) - 1
-    return newline if newline >= end else -1
+    """Where a row begins that comes after `end`, 0 if none does."""
+    place = index.get(row, 0)
+    return place if place >= end else 0

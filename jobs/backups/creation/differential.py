@@ -51,11 +51,16 @@ class Limits:
 
     Below `smallest_bytes` of rows a differential is always small enough. Rows that are not where they were cost far
     more than others: after `looked_at_share` of them a table that was rewritten is expected to go on so.
+
+    A row that changed between equal ones costs as much as ten of them in a full backup. A table is expected to go on as
+    it began after a fifth of the rows that may change so, `largest_share_of_rows`, and at least `looked_at_rows`.
     """
 
     largest_share: float = 0.3
     looked_at_share: float = 0.05
     smallest_bytes: int = 8 * 1024 * 1024
+    largest_share_of_rows: float = 0.1
+    looked_at_rows: int = 20_000
     rows_in_memory: int = 250_000
     bytes_in_memory: int = 32 * 1024 * 1024
 
@@ -66,6 +71,14 @@ class Limits:
     def looked_at_bytes(self, data_bytes: int) -> float:
         """How many bytes of rows that are not where they were say what is to come."""
         return max(data_bytes * self.looked_at_share, self.smallest_bytes / 4)
+
+    def changed_rows(self, rows: int) -> float:
+        """How many rows may change between equal ones."""
+        return rows * self.largest_share_of_rows
+
+    def rows_to_look_at(self, rows: int) -> float:
+        """How many of them say what is to come."""
+        return max(self.changed_rows(rows) / 5, self.looked_at_rows)
 
 
 def make_differential_once(
@@ -141,7 +154,7 @@ class _Making:
     rows: int = 0
     tables: set[bytes] = field(default_factory=set)
     sizes: dict[bytes, int] = field(default_factory=dict)
-    """Of tables that were rewritten, as the server knows it."""
+    """Of tables that changed much, as the server knows it."""
     partitioned: dict[bytes, tuple[TableBegins, TableComparison]] = field(default_factory=dict)
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
@@ -210,7 +223,7 @@ class _Making:
                         comparison.feed(event.text)
                         self._require_few_changes(begins, comparison)
                     case TableEnds():
-                        comparison.end()
+                        self._pass_rest(begins, comparison)
                         if begins.table not in self.partitioned:
                             finish(begins, comparison)
                     case Statement(text) if text.startswith(SEQUENCE):
@@ -233,6 +246,11 @@ class _Making:
         comparison.begin(old.rows())
         return comparison
 
+    def _pass_rest(self, begins: TableBegins, comparison: TableComparison) -> None:
+        """What is left of the full backup's rows of a table, which may be all of them."""
+        while comparison.pass_rest():
+            self._require_few_changes(begins, comparison)
+
     def _require_few_changes(self, begins: TableBegins, comparison: TableComparison) -> None:
         changed: float = self.changed_bytes + comparison.waiting_bytes
         if comparison.unordered_bytes > self.limits.looked_at_bytes(self.description.data_bytes):
@@ -240,15 +258,30 @@ class _Making:
         if changed > self.limits.changed_bytes(self.description.data_bytes):
             share = f"{self.limits.largest_share:.0%}".replace("%", " %")
             raise FullBackupNeeded(f"cambió, o se movió, más del {share} de los datos desde el último completo")
+        if self._expected_rows(begins.table, comparison) > self.limits.changed_rows(self.description.rows):
+            raise FullBackupNeeded("cambiaron tantas filas desde el último completo que otro cuesta menos")
 
     def _expected_bytes(self, table: bytes, comparison: TableComparison) -> float:
         """How much of a table that was rewritten is not where it was, as far as it was compared; else 0."""
         facts = self.snapshot.tables[table]
         if facts.filenode == self.description.filenodes.get(str(facts.oid), facts.filenode):
             return 0.0
+        return self._size(table) * comparison.unordered_bytes / comparison.fed_bytes
+
+    def _expected_rows(self, table: bytes, comparison: TableComparison) -> float:
+        """How many rows have changed in the rest of a table, if it goes on as it was so far; 0 if they were few."""
+        if comparison.places < self.limits.rows_to_look_at(self.description.rows):
+            return 0.0
+        size = min(self._size(table), self.description.data_bytes)
+        return comparison.places * (size / comparison.fed_bytes - 1)
+
+    def _size(self, table: bytes) -> int:
+        """As the server knows it."""
         if table not in self.sizes:
-            ((self.sizes[table],),) = self.snapshot.session.query("size_of_table", {"oid": facts.oid})
-        return self.sizes[table] * comparison.unordered_bytes / comparison.fed_bytes
+            ((self.sizes[table],),) = self.snapshot.session.query(
+                "size_of_table", {"oid": self.snapshot.tables[table].oid}
+            )
+        return self.sizes[table]
 
     def _write_large_objects(self, spool: _Spool) -> None:
         old = dict(self.description.large_objects)

@@ -26,7 +26,8 @@ PIPE_BYTES = 1024 * 1024
 BLOCK_BYTES = 256 * 1024
 """What is read at a time: it stays in a processor's cache until it is counted and compressed."""
 
-PAUSE_SECONDS = 0.002
+KEPT_BYTES = 4 * 1024 * 1024
+PAUSE_SECONDS = 0.004
 """How long `pg_dump` may write into a pipe that is nearly empty before somebody reads: it writes 4 KiB at a time, and
 each time would wake the reader. A pipe of `PIPE_BYTES` does not fill up meanwhile.
 """
@@ -134,7 +135,18 @@ def require_no_interruption(interruption: threading.Event) -> None:
         raise BackupInterrupted("la copia de seguridad se interrumpió; no queda nada a medias")
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library keep the memory of a block for the next one.
+
+    It gives larger pieces back to the kernel, which clears each page of the next one, up to the size of the largest
+    piece that was ever given back (mallopt(3), M_MMAP_THRESHOLD): that is this one, which nobody touches.
+    """
+    piece = bytes(KEPT_BYTES)
+    del piece
+
+
 def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
+    _keep_freed_memory()
     with contextlib.suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     is_large = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) >= PIPE_BYTES

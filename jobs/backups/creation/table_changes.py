@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -76,9 +76,10 @@ class TableWriter:
 
     def _sort_out(self, comparison: TableComparison, gone: BinaryIO, new: BinaryIO) -> Change:
         gone_count = new_count = digest = changed_bytes = 0
+        identified = self._identification()
         for difference in comparison.differences():
             for row, count in difference.gone.items():
-                write_line(gone.write, self._identified(row), count)
+                write_line(gone.write, identified(row), count)
                 gone_count += count
                 changed_bytes += len(row) * count
             for row, count in difference.new.items():
@@ -89,13 +90,18 @@ class TableWriter:
         digest %= 1 << 8 * DIGEST_BYTES
         return Change(self.begins.table, gone_count, new_count, digest, changed_bytes)
 
-    def _identified(self, row: bytes) -> bytes:
-        """What is needed of a row to find it."""
+    def _identification(self) -> Callable[[bytes], bytes]:
+        """What gives of a row what is needed to find it."""
         if self.key is None:
-            return row
+            return bytes
         places = [self.begins.columns.index(column) for column in self.key.columns]
-        values = row.split(b"\t", max(places) + 1)
-        return b"\t".join(values[place] for place in places)
+        last = max(places)
+
+        def identified(row: bytes) -> bytes:
+            values = row.split(b"\t", last + 1)
+            return b"\t".join([values[place] for place in places])
+
+        return identified
 
     def _write_deletion(self, gone: BinaryIO, count: int, write: Write) -> None:
         columns = b", ".join(self.key.columns if self.key else self.begins.columns)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +33,14 @@ ROW_BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 VARIES = re.compile(rb"^(?:\\(?:un)?restrict .*|-- (?:Dumped|Started|Completed) .*)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRead:
+    """How many times a row of a table was looked up by a key, and how many were read one after the other."""
+
+    by_key: int
+    one_by_one: int
 
 
 class PsqlFailed(Exception):
@@ -116,6 +125,13 @@ class Pair:
             )
             ((comment,),) = cursor.fetchall()
             return str(comment)
+
+    def rows_read(self, table: str) -> RowsRead:
+        """What the server counts, in the restored database, since it was made."""
+        with contextlib.closing(psycopg2.connect(self.restored_url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT idx_scan, seq_tup_read FROM pg_stat_user_tables WHERE relname = %s", (table,))
+            (counts,) = cursor.fetchall()
+            return RowsRead(*counts)
 
     def change_by_script(self, name: str) -> None:
         """Run `{name}.sql` in the source, and `{name}_by_superuser.sql` with all rights."""

@@ -6,7 +6,7 @@ import random
 import tempfile
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -117,6 +117,50 @@ def test_after_many_rows_together_the_rest_is_in_order_again(tmp_path: Path, old
     assert list(difference.gone) == every[old_first:new_first]
     assert list(difference.new) == every[new_first:old_first]
     assert comparison.unordered_bytes < comparison.fed_bytes / 4
+
+
+def test_after_many_rows_together_rows_may_differ_here_and_there(tmp_path: Path) -> None:
+    """As when a table loses its oldest rows and some of the others changed: the rest is in order again all the same."""
+    every = [b"%d" % number for number in range(10_000, 20_000)]
+    old, new = every, [b"x" + row if row.endswith(b"7") else row for row in every[1500:]]
+    comparison = compared(tmp_path, old, new)
+    (difference,) = comparison.differences()
+    assert (set(difference.gone), set(difference.new)) == (set(old) - set(new), set(new) - set(old))
+    assert comparison.unordered_bytes < comparison.fed_bytes / 4
+
+
+def compared(directory: Path, old: list[bytes], new: list[bytes]) -> TableComparison:
+    """In blocks of different sizes."""
+    comparison = TableComparison(Memory(directory))
+    comparison.begin(blocks(old, 300))
+    for block in blocks(new, 700):
+        comparison.feed(block)
+    comparison.end()
+    return comparison
+
+
+def without(rows: list[bytes]) -> list[bytes]:
+    """One of ten is not there any more."""
+    return [row for number, row in enumerate(rows) if number % 10 != 3]
+
+
+def replaced(rows: list[bytes]) -> list[bytes]:
+    """One of ten has something else in its place."""
+    return [b"x" + row if number % 10 == 3 else row for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("later", [without, replaced])
+def test_rows_that_changed_here_and_there_are_found_where_they_were(
+    tmp_path: Path, later: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    """Each is one place; no row beside them is looked up."""
+    old = [b"%d" % number * 9 for number in range(3000)]
+    new = later(old)
+    comparison = compared(tmp_path, old, new)
+    (difference,) = comparison.differences()
+    assert (set(difference.gone), set(difference.new)) == (set(old) - set(new), set(new) - set(old))
+    assert 250 < comparison.places <= 300
+    assert comparison.unordered_bytes == 0
 
 
 @pytest.mark.parametrize("rows_in_memory", [100_000, 2])

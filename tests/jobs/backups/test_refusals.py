@@ -163,7 +163,7 @@ def test_without_any_full_backup_one_is_made(filled: Pair) -> None:
     assert (made.kind, made.reason) == (Kind.FULL, "no hay ningún completo en el directorio")
 
 
-@pytest.mark.parametrize("change", ["UPDATE a SET b = b || 'x'", "CLUSTER a"])
+@pytest.mark.parametrize("change", ["UPDATE a SET b = b || 'x'", "CLUSTER a", "TRUNCATE a, c"])
 def test_when_too_much_changed_a_full_backup_is_made(filled: Pair, change: str) -> None:
     """Rows that only moved are no change; but when all of them did, looking for them costs more than a full backup."""
     filled.change("CLUSTER a USING a_pkey", "UPDATE a SET b = b WHERE id < 500")
@@ -184,6 +184,22 @@ def test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared(pair
     pair.change("TRUNCATE big", f"{insert} ORDER BY g DESC")
     made = pair.differential_or_full(limits)
     assert (made.kind, made.reason[:28]) == (Kind.FULL, "cambió, o se movió, más del ")
+
+
+def test_a_table_that_changed_all_over_is_given_up_before_most_of_it_is_compared(pair: Pair) -> None:
+    """Each changed row costs far more than an equal one. Many that went together do not: the rest may be as it was."""
+    pair.change(
+        "CREATE TABLE big (id integer, b text)",
+        "INSERT INTO big SELECT g, md5(g::text) FROM generate_series(1, 40000) g",
+    )
+    full = pair.full()
+    limits = Limits(looked_at_rows=1000)
+    pair.change("DELETE FROM big WHERE id <= 15000", "UPDATE big SET b = 'x' WHERE id % 50 = 0")
+    assert pair.differential(full, limits).kind is Kind.DIFFERENTIAL
+    pair.full()
+    pair.change("UPDATE big SET b = 'y' WHERE id % 2 = 0")
+    made = pair.differential_or_full(limits)
+    assert (made.kind, made.reason[:22]) == (Kind.FULL, "cambiaron tantas filas")
 
 
 def test_a_differential_of_nothing_is_small(filled: Pair, full: BackupFile) -> None:
