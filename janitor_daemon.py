@@ -25,7 +25,7 @@ from config.process.requirements import require_python_and_packages
 require_python_and_packages()  # before any of them is imported
 
 from commands.command_line import VERSION, run_arguments
-from commands.endings import exit_code_of, in_words, tell_stopped
+from commands.endings import exit_code_of, in_words, report_stopped
 from config.errors import (
     ConfigurationError,
     MigrationError,
@@ -35,9 +35,9 @@ from config.errors import (
     unexpected,
 )
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE
-from config.fields import FieldError
-from config.logs import configure_logging, emit, log_file_failure, one_line
-from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
+from config.logs import emit, one_line
+from config.models import Claim, Execution, MigrationPolicy, ProvenCopy
+from config.process.log_output import configure_logging, log_file_failure
 from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
@@ -56,7 +56,8 @@ from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
-from jobs.provider_set import PausesOnly, ProviderMemory, ProviderSet
+from jobs.provider_set import ProviderSet
+from jobs.provider_state.memory import PausesOnly, ProviderMemory
 from jobs.registry import all_jobs, job_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs
@@ -67,7 +68,6 @@ from jobs.tick import Observers, Plan, RunOptions, Tick
 from providers.base import ProviderUnavailable
 from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable
 from sql.migration.removals import ListedDeletion
-from sql.platform.configuration import provider_name
 from storage.keys import Place, place_of, shared_prefix
 
 if TYPE_CHECKING:
@@ -229,13 +229,7 @@ class JanitorDaemon:
 
     def _load_cloud_providers(self) -> None:
         """Read the providers' rows; none is contacted yet."""
-        rows: list[ProviderRow] = []
-        unreadable: list[tuple[int, str, FieldError]] = []
-        for item in self._database.load_provider_rows():
-            if isinstance(item, ProviderRow):
-                rows.append(item)
-            else:
-                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
+        rows, unreadable = self._database.sorted_provider_rows()
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         memory_kind = PausesOnly if self._options.dry_run else ProviderMemory
@@ -251,7 +245,7 @@ class JanitorDaemon:
             asked,
         )
         self._at_the_end.callback(self._providers.close)
-        self._providers.tell_unreadable(self._policy.provider_ids)
+        self._providers.report_unreadable(self._policy.provider_ids)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
@@ -320,7 +314,7 @@ class JanitorDaemon:
         for ready in self._ready_executions():
             for execution in ready:
                 preview.migration(execution, self._conflicts.present, deletes=self._delete_after_migration)
-        preview.tell_plan(self._database.outlook.put_off(), self._database.outlook.past_throughput())
+        preview.report_plan(self._database.outlook.put_off(), self._database.outlook.past_throughput())
 
     # Migration
 
@@ -536,7 +530,7 @@ def _run_process() -> int:
         with raising_on_signal():
             exit_code = run_command_line(sys.argv[1:])
     except Stopped as stopped:
-        exit_code = tell_stopped(stopped)
+        exit_code = report_stopped(stopped)
     drop_what_cannot_be_written()
     return exit_code
 

@@ -166,7 +166,12 @@ def _place_in_order(report: Report) -> tuple[int, str]:
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
+    return [f"| {' | '.join(map(_cell, row))} |" for row in (head, ("---",) * len(head), *rows)]
+
+
+def _cell(text: str) -> str:
+    """A bar would end the cell."""
+    return text.replace("|", r"\|")
 
 
 def _beside_goal(value: float | None, goal: float | None, form: str) -> tuple[str, str]:

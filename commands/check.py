@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
 
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
@@ -22,13 +21,13 @@ from config.settings import Settings
 from config.text.clocks import ADVICE as CLOCK_ADVICE
 from jobs.findings import Finding, advised, bad, unusable
 from jobs.locks import LockHeld, machine_lock
-from jobs.provider_set import recorded_copies
+from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import Provider, StorageFull
 from providers.mounts import require_mounted, shares_disk
 from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, database_identity
 from sql.memory.provider_health import ProviderFailure
-from sql.platform.configuration import provider_name
+from sql.platform.configuration import UnreadableRow
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -137,7 +136,7 @@ def _only_check(settings: Settings) -> Iterator[str | None]:
 
 
 def _check_providers(
-    items: Sequence[ProviderRow | tuple[Mapping[str, Any], FieldError]],
+    items: Sequence[ProviderRow | UnreadableRow],
     policy: MigrationPolicy,
     database: Database,
     roots: Sequence[str],
@@ -155,8 +154,8 @@ def _check_providers(
             if item.id in failures and item.active and all(finding.in_order for finding in findings):
                 yield _recovered(item, failures[item.id], database)
         else:
-            known.add(item[0]["id"])
-            yield Finding(f"proveedor {provider_name(item[0])}", in_order=False, text=str(item[1]))
+            known.add(item.id)
+            yield Finding(f"proveedor {item.name}", in_order=False, text=str(item.error))
     for provider_id in policy.provider_ids:
         if provider_id not in known:
             yield Finding(f"proveedor {provider_id}", in_order=False, text="no existe en cloud_providers")

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from config.fields import FieldError
-from config.logs import LOG_FILE_NAME, advice_to_write, one_line
+from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
+from config.process.log_output import LOG_FILE_NAME
 from config.process.system_paths import is_of_system
+from config.process.write_advice import advice_to_write
 from config.secrets import KEYS_VARIABLE, SecretKeys
 from config.settings import Settings
 from config.text.wording import reason_of

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from commands.endings import exit_code_of, in_words, tell_stopped
+from commands.endings import exit_code_of, in_words, report_stopped
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
-from config.logs import configure_logging, emit
+from config.logs import emit
 from config.options import (
     LazyGroup,
     SpanishCommand,
@@ -24,6 +24,7 @@ from config.options import (
     transfers_option,
 )
 from config.process.early_signals import EXIT_SIGNAL_BASE
+from config.process.log_output import configure_logging
 from config.settings import Settings, load_settings
 from config.text.amounts import parse_duration, parse_size
 from config.text.time_zones import show_times_in
@@ -255,7 +256,7 @@ def run_arguments(arguments: Sequence[str], do_tick: DoTick) -> int:
         return EXIT_CONFIGURATION
     except click.Abort as abort:
         cause = abort.__cause__
-        return tell_stopped(cause) if isinstance(cause, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
+        return report_stopped(cause) if isinstance(cause, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
         end_now(interrupted.exit_code)
     except Exception as error:

@@ -29,7 +29,7 @@ def exit_code_of(error: Exception) -> int:
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), tick.exit_code_of(error))
 
 
-def tell_stopped(stopped: Stopped) -> int:
+def report_stopped(stopped: Stopped) -> int:
     """Say that a signal has ended the command; return its exit code."""
     emit(logging.WARNING, "interrupted", interrupted_by(stopped.exit_code - EXIT_SIGNAL_BASE))
     return stopped.exit_code

@@ -1,1 +1,1 @@
-"""Settings, plain data types, secrets and logging: the room every other room may import."""
+"""Settings, plain data types, secrets and logging: what every other folder may import."""

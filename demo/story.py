@@ -17,7 +17,7 @@ from pathlib import Path
 
 from config.errors import RunInterrupted
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
-from config.logs import LOG_FILE_NAME
+from config.process.log_output import LOG_FILE_NAME
 from demo.data import (
     Item,
     describe_tree,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
+from collections.abc import Callable
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 """The errors of a file system without hard links, or of a kernel that forbids links to other users' files."""
@@ -30,6 +32,40 @@ def move_to_free_name(source: int, name: str, target: int, free_name: str) -> bo
         return True
     os.unlink(name, dir_fd=source)
     return True
+
+
+RENAME_NOREPLACE = 1
+"""Source: `renameat2(2)`."""
+
+NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""The errors of a file system, or a kernel, that cannot rename under that condition: NFS and CIFS, for example."""
+
+
+def rename_to_free_name(directory: int, name: str, free_name: str) -> None:
+    """Rename a file within a directory, at the cost of an ordinary rename where the file system offers that; elsewhere
+    as `move_to_free_name`. Raises `FileExistsError` if the name is taken, and `OSError`.
+    """
+    code = _renamed(directory, os.fsencode(name), os.fsencode(free_name))
+    if code in NOT_OFFERED:
+        code = 0 if move_to_free_name(directory, name, directory, free_name) else errno.EEXIST
+    if code:
+        raise OSError(code, os.strerror(code), free_name)
+
+
+def _renamed(directory: int, name: bytes, free_name: bytes) -> int:
+    """The error code of the system call, 0 without an error."""
+    rename, last_error = _system_call()
+    if rename is None:
+        return errno.ENOSYS
+    return last_error() if rename(directory, name, directory, free_name, RENAME_NOREPLACE) else 0
+
+
+@functools.cache
+def _system_call() -> tuple[Callable[..., int] | None, Callable[[], int]]:
+    """Python has no function for it, nor have C libraries before 2018."""
+    import ctypes  # here, so that a tick with nothing to do does not import it
+
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None), ctypes.get_errno
 
 
 def _exists(directory: int, name: str) -> bool:

@@ -210,6 +210,10 @@ class Tree:
             if stat.S_ISREG(mode):
                 yield ctime * NS_PER_SECOND + ctime_ns
 
+    def newest_mtime_ns(self) -> int:
+        """The latest modification time of a file; 0 without files."""
+        return max((entry.mtime_ns for entry in self.files), default=0)
+
     def find(self, path: str, likely_position: int = 0) -> int | None:
         """The position of a path. Quick if it is the likely one, as when paths are looked up in order."""
         if likely_position < len(self) and self.path(likely_position) == path:

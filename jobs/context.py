@@ -18,7 +18,7 @@ from sql.database import Database, DatabaseError
 from sql.memory.notices import Cause
 
 Judgment = Callable[[Database, Settings], Iterable[str]]
-"""What needs a person now, in Spanish, a line for each."""
+"""Returns what needs a person now, in Spanish, one line each."""
 
 
 class LeaseLost(Exception):
@@ -37,18 +37,18 @@ class Context(NamedTuple):
     now: datetime
     """When the job was found due, by the database's clock."""
     interruption: threading.Event
-    """Set when the run is asked to stop: work in flight is given up and nothing new begins."""
+    """Set when the run must stop: work in flight is abandoned and nothing new begins."""
     dry_run: bool = False
     is_asked_for: bool = False
-    """Whether somebody asks for this job by its name, and now."""
+    """Whether somebody requested this job by its name, due or not."""
     wish: object = None
-    """What such a one wants of it, in the job's own terms; `None` for what is due."""
+    """What that request says in the job's own terms; `None` for a job that is simply due."""
     fencing_token: int = 0
-    """A platform job puts it into all that it writes, so that a run that was overtaken writes nothing."""
+    """A platform job puts it into everything that it writes, so that a run that was overtaken writes nothing."""
     report: TickReport | None = None
     """What the tick has done so far; `None` for a mere look at a job."""
     judgment: Judgment | None = None
-    """Says what needs a person, as `status` does. It is above all jobs, so it is handed to them; `None` as above."""
+    """Says what needs a person, as `status` does. No job may import that, so it is passed in; `None` as above."""
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run `queries/{name}.sql` of the job's folder, which must do no harm when it runs twice.
@@ -66,7 +66,7 @@ class Context(NamedTuple):
             raise LeaseLost("otra máquina lo ha tomado, porque esta tardó demasiado en dar señales; sigue ella")
 
     def seconds_left(self) -> float | None:
-        """How long a platform job stays this run's if nothing renews it; `None` when it no longer is."""
+        """How long this run still holds a platform job if nothing renews its lease; `None` if it no longer does."""
         return self.database.job_records.lease_seconds_left(self.job.name, self.fencing_token)
 
     def say(self, event: str, text: str, level: int = logging.INFO) -> None:
@@ -77,8 +77,8 @@ class Context(NamedTuple):
         """Note the state of a cause; operators get a notice only when that changes. A dry run notes nothing.
 
         `key` is the cause's stable English name, such as `backup:too_old`; `state` is one of `STATES` in
-        `sql.memory.notices`; `text` is Spanish and one line. Costs one statement. What the database refuses is logged,
-        and does no harm to the job. Raises `ValueError` for an unknown state.
+        `sql.memory.notices`; `text` is Spanish and one line. Costs one statement. An error of the database is logged
+        and does not stop the job. Raises `ValueError` for an unknown state.
         """
         if self.dry_run:
             return

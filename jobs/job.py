@@ -1,4 +1,4 @@
-"""What a job is: all that the frame knows of one. Importing this imports no job's work."""
+"""What a job is: everything that the frame knows about one. Importing this imports no job's work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Scope:
-    """Whose a job is."""
+    """Who does a job."""
 
     HOST = "host"
     """Each host runs its own, under a kernel lock."""
@@ -32,12 +32,12 @@ class Phase:
 
 
 class Ref(NamedTuple):
-    """A name in a module, `jobs.history.run:run`, imported when it is asked for and no sooner."""
+    """A name in a module, such as `jobs.history.run:run`. The module is imported when the name is first needed."""
 
     text: str
 
     def load(self) -> Any:
-        """Import the module; give what the name stands for. Raises `ValueError` for what is no reference."""
+        """Import the module and return the named object. Raises `ValueError` for a text of another form."""
         module, _, name = self.text.partition(":")
         if not all(part.isidentifier() for part in (*module.split("."), name)):
             raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
@@ -45,7 +45,7 @@ class Ref(NamedTuple):
 
 
 Words = tuple[str, str] | str
-"""A count in Spanish: its singular and plural; or, of a count of bytes, what they are."""
+"""What is counted, in Spanish: singular and plural, or one text for a number of bytes."""
 
 
 class Outcome(NamedTuple):
@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
     counts: Mapping[str, int] = NOTHING
     """By the names that its `Job` declares."""
     failures: tuple[str, ...] = ()
-    """What could not be done, in Spanish, one line each. The rest was done; with any of these a run is not good."""
+    """What could not be done, in Spanish, one line each. The rest was done. A run with failures is not good."""
 
 
 class Job(NamedTuple):
@@ -66,11 +66,11 @@ class Job(NamedTuple):
     """What operators read: "El trabajo de TITLE ...", in Spanish."""
     scope: str = Scope.HOST
     due: Schedule | Callable[[Any], Schedule] = EveryTick()
-    """Its schedule, or what makes one of its settings."""
+    """Its schedule, or a function from its settings to one."""
     run: Ref | None = None
     """A function from `Context` to `Outcome`. `None`: `JanitorDaemon` itself runs it."""
     preview: Ref | None = None
-    """A function of a `Context` that reports what a run would do and writes nothing. It may give an `Outcome`, whose
+    """A function of a `Context` that reports what a run would do and writes nothing. It may return an `Outcome`, whose
     failures are what it could not find out."""
     check: Ref | None = None
     """A function of a `Context` that yields findings for `check`."""
@@ -79,7 +79,7 @@ class Job(NamedTuple):
     be used.
     """
     status: Ref | None = None
-    """A function of a `Context` that yields findings for `status`: what the job has done, and what worries about it."""
+    """A function of a `Context` that yields findings for `status`: what the job has done, and what needs attention."""
     commands: Ref | None = None
     """A click group, which gets the job's name."""
     settings: Ref | None = None
@@ -89,21 +89,21 @@ class Job(NamedTuple):
     Empty: its settings alone decide.
     """
     required: Ref | None = None
-    """A function of the program's `Settings` that raises `ConfigurationError` where this job could do harm with them.
-    Asked wherever its own settings are: in a tick, by `jobs`, `status` and `health`.
+    """A function of the program's `Settings` that raises `ConfigurationError` if this job could do harm with them.
+    Called wherever its own settings are read: in a tick, by `jobs`, `status` and `health`.
     """
     is_on: Callable[[Any], bool] | None = None
-    """Whether it is on by its settings, where it shares them with another job. `None`: as they say themselves."""
+    """Whether its settings switch it on, if it shares them with another job. `None`: the settings' own `is_on`."""
     when_off: str = ""
-    """What `jobs` tells operators where it is off: what to set, in Spanish."""
+    """What `jobs` shows while it is off: what to set, in Spanish."""
     rights: Mapping[str, str] = NOTHING
-    """By table what its statements may do there: `"SELECT, DELETE"`. Asked for before a run and by `check`."""
+    """The rights that its statements need, by table: `"SELECT, DELETE"`. A run and `check` require them."""
     optional_rights: Mapping[str, str] = NOTHING
-    """The same of what it leaves out where it may not. The job itself asks for them."""
+    """Rights of statements that it leaves out if it lacks them. The job itself checks them."""
     counts: Mapping[str, Words] = NOTHING
     """What it counts, by name, as operators read it."""
     goes_by_host_clock: bool = False
-    """Whether it judges the age of local files by this host's clock: it does nothing while that is far from the
+    """Whether it judges the age of local files by this host's clock. It does nothing while that clock is far from the
     database's.
     """
     phase: int = Phase.WORK

@@ -17,7 +17,7 @@ from config.text.wording import reason_of
 from files.descriptors import closing_descriptor
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-"""The errors of making a file where the directory is right but takes no new file."""
+"""Errors of creating a file in a directory that is right but takes no new file."""
 
 
 HELD = "otro proceso de janitor está en marcha en esta máquina"
@@ -34,7 +34,7 @@ migration begins.
 
 
 class JobLocks:
-    """The locks of this host that one run holds, of each job one, in the file and in the kernel.
+    """The locks of this host that one run holds: for each job one, on a file and in the kernel.
 
     Other jobs have their own locks, so a job that takes hours delays none of them.
     """
@@ -50,7 +50,7 @@ class JobLocks:
         return bool(self._held)
 
     def take(self, database_identity: str, job: str) -> bool:
-        """Take the lock of a job, for one database; whether it is held now. Raises `ConfigurationError`."""
+        """Take the lock of a job for one database; return whether it is held now. Raises `ConfigurationError`."""
         if job in self._held:
             return True
         identity = _identity(database_identity, job)
@@ -66,12 +66,12 @@ class JobLocks:
         return True
 
     def release_all(self, but: str = "") -> None:
-        """Give them back, but for that of one job."""
+        """Release all locks except that of the job `but`."""
         for job in [job for job in self._held if job != but]:
             self._held.pop(job).close()
 
     def _whole_directory(self) -> int | None:
-        """What locks the names of all jobs, where one of the locks does."""
+        """The descriptor of the directory if one of the locks is the directory itself."""
         return next((each for each in self._descriptors.values() if stat.S_ISDIR(os.fstat(each).st_mode)), None)
 
 
@@ -89,12 +89,12 @@ def job_lock(directory: Path, host: str, database_identity: str, job: str) -> It
 
 @contextlib.contextmanager
 def host_lock(directory: Path, database_identity: str, whole_directory: int | None = None) -> Iterator[int]:
-    """Hold this host's lock for one database; what is locked. Raises `LockHeld`, `ConfigurationError`.
+    """Hold this host's lock for one database; yield the locked descriptor. Raises `LockHeld`, `ConfigurationError`.
 
     The file is never removed: a run could hold the lock on a file that has no name any more. Opening for reading is
     enough to lock, so root and an ordinary user may share it. Where there is no file and none can be made, as the disk
     is full or may not be written to, the directory itself is locked: a full disk needs this program most. Then locks of
-    all names exclude each other, but for those of one run: `whole_directory` is what it has locked the directory by.
+    all names exclude each other, except those of one run: `whole_directory` is its descriptor of the directory.
     """
     path = _lock_file(directory, database_identity)
     try:

@@ -8,17 +8,16 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, caused_by_too_many_open_files
-from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
-from config.text.times import size
+from jobs.provider_state.memory import ProviderMemory, code_of
+from jobs.provider_state.recorded_copies import recorded_copies
+from jobs.provider_state.shortages import Shortages
 from providers import build_provider, import_kind
 from providers.base import (
     ConnectionDenied,
@@ -27,24 +26,14 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
-    Recorded,
-    RecordedCopy,
     StorageFull,
 )
 from providers.probes import require_in_use
-from providers.room import lack_of_room
-from sql.database import Database, DatabaseError
-from sql.platform.configuration import provider_name
-from storage.keys import place_from_uri
-
-if TYPE_CHECKING:
-    from sql.memory.provider_health import ProviderFailure
+from sql.database import Database
+from sql.platform.configuration import UnreadableRow
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
-
-WITHOUT_PAUSE = (InvalidProviderSettings, NotMounted, StorageFull)
-"""Errors after which what was mended meanwhile is used at once: they cost nothing, or little, to find out again."""
 
 SHOWN_SECONDS = 10.0
 """How long a provider is trusted after a probe has succeeded: what it refuses meanwhile concerns one object."""
@@ -57,100 +46,6 @@ def _nobody_asks(_provider_id: int, _name: str, _error_code: str) -> None:
     """Do nothing, where it does not matter whether a person is needed."""
 
 
-class ProviderMemory:
-    """What earlier runs of all hosts know of providers that failed as a whole. It is read once it is needed.
-
-    A run works without it: if the database does not answer, that is reported and nothing is raised.
-    """
-
-    def __init__(self, database: Database, prefix: str) -> None:
-        """Probes are written below `prefix`."""
-        self._database = database
-        self.prefix = prefix
-
-    @cached_property
-    def _known(self) -> Mapping[int, ProviderFailure]:
-        try:
-            return self._database.provider_health.recall()
-        except DatabaseError as error:
-            _tell_memory_lost("leer", error)
-            return {}
-
-    def failure_of(self, row: ProviderRow) -> ProviderFailure | None:
-        """The remembered failure of a provider."""
-        return self._known.get(row.id)
-
-    def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
-        """Record a failure and return until when the provider is left alone, if it is. Wrong settings, and a disk that
-        is not mounted, cost nothing to find out, so no pause follows them; nor does one follow a lack of room, which
-        somebody may make at any time.
-        """
-        known = self._known.get(provider_id)
-        try:
-            return self._database.provider_health.note_failure(
-                provider_id,
-                settings,
-                known.failures if known else 0,
-                (_code_of(error), str(error)),
-                needs_a_person=not isinstance(error, ProviderUnavailable),
-                has_pauses=isinstance(error, ProviderError) and not isinstance(error, WITHOUT_PAUSE),
-            )
-        except DatabaseError as lost:
-            _tell_memory_lost("anotar", lost)
-            return None
-
-    def forget(self, provider_id: int, noted_here: int = 0) -> None:
-        """Record that a provider works again, unless another run has noted a failure since. `noted_here` says how many
-        this run has noted itself.
-        """
-        known = self._known.get(provider_id)
-        try:
-            self._database.provider_health.forget(provider_id, noted_here + (known.failures if known else 0))
-        except DatabaseError as error:
-            _tell_memory_lost("anotar", error)
-
-
-class PausesOnly(ProviderMemory):
-    """The memory of a dry run: it leaves paused providers alone, has none probed and records nothing."""
-
-    def failure_of(self, row: ProviderRow) -> ProviderFailure | None:
-        """See `ProviderMemory`: the failure of a provider that is paused with the settings that it has now."""
-        failure = super().failure_of(row)
-        return failure if failure and failure.is_paused and failure.settings == row.identity else None
-
-    def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
-        """Nothing is recorded."""
-
-    def forget(self, provider_id: int, noted_here: int = 0) -> None:
-        """Nothing is recorded."""
-
-
-def _tell_memory_lost(action: str, error: DatabaseError) -> None:
-    message = f"No se pudo {action} qué proveedores fallan; se sigue sin saberlo: {one_line(error)}"
-    emit(logging.WARNING, "provider_memory_lost", message, cause=error)
-
-
-def recorded_copies(database: Database, provider: Provider, rows: Iterable[ProviderRow]) -> Recorded:
-    """What the database says is stored where a provider leads, also by other rows for the same directory of a host. Two
-    SFTP servers may have directories of one name.
-
-    Rows are compared by their text alone: their directories may be on disks that do not answer.
-    """
-    directories = {row.id: row.options.get("ruta") for row in rows if row.kind == provider.kind == "local"}
-    same = [row_id for row_id, directory in directories.items() if directory == directories.get(provider.id)]
-
-    def recorded(most: int) -> list[RecordedCopy]:
-        uris = database.stored_executions.newest_in(provider.store, {provider.id, *same}, most)
-        places = (place_from_uri(uri) for uri in uris)
-        return [RecordedCopy(place.manifest_key, place.files_prefix) for place in places]
-
-    return recorded
-
-
-def _code_of(error: Exception) -> str:
-    return error.code if isinstance(error, MigrationError) else InvalidProviderSettings.code
-
-
 def _local(instant: datetime) -> str:
     return f"{instant.astimezone():%Y-%m-%d %H:%M}"
 
@@ -161,7 +56,7 @@ class ProviderSet:
     def __init__(
         self,
         rows: Iterable[ProviderRow],
-        unreadable: Iterable[tuple[int, str, FieldError]],
+        unreadable: Iterable[UnreadableRow],
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
         memory: ProviderMemory | None = None,
@@ -178,7 +73,7 @@ class ProviderSet:
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._built: dict[int, Provider] = {}
         self._unprobed: dict[int, Provider] = {}
         """Those that failed before and are only to be removed from."""
@@ -192,15 +87,11 @@ class ProviderSet:
         self._last_seen: dict[int, str] = {}
         """The key of the manifest of a copy that was seen at each provider that may be unmounted."""
         self._worked: set[int] = set()
-        self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._provider_locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
         """Until when each provider is trusted, by `time.monotonic`."""
-        self._without_room: defaultdict[int, list[int]] = defaultdict(list)
-        """The sizes in bytes of executions for which each provider had no room."""
-        self._short_of_room: set[int] = set()
-        """Those that had no room for an execution, in this run or in an earlier one."""
-        self._told_full: set[int] = set()
-        self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
+        self._shortages = Shortages(self._report_shortage)
+        self._unreadable = {row.id: row for row in unreadable}
 
     @classmethod
     def load(
@@ -211,16 +102,8 @@ class ProviderSet:
         unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
-        rows: list[ProviderRow] = []
-        unreadable: list[tuple[int, str, FieldError]] = []
-        for item in database.load_provider_rows():
-            if isinstance(item, ProviderRow):
-                rows.append(item)
-            else:
-                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
         return cls(
-            rows,
-            unreadable,
+            *database.sorted_provider_rows(),
             interruption,
             memory=memory,
             unfinished_directory=unfinished_directory,
@@ -287,7 +170,7 @@ class ProviderSet:
     def _usable(self, provider_id: int) -> Provider | None:
         """A provider, unless it is missing, inactive, badly configured or down."""
         if provider_id not in self._unusable and provider_id not in self._built:
-            with self._questions[provider_id]:
+            with self._provider_locks[provider_id]:
                 self._build(provider_id)
         return None if provider_id in self._unusable else self._built.get(provider_id)
 
@@ -300,7 +183,7 @@ class ProviderSet:
         is_known = provider_id in self._unusable or provider_id in self._built
         if is_known or row is None or not row.active or failure is None or not failure.needs_a_person:
             return self.get(provider_id)
-        with self._questions[provider_id]:
+        with self._provider_locks[provider_id]:
             if provider_id not in self._unprobed:
                 try:
                     self._unprobed[provider_id] = self._built_from(row)
@@ -322,14 +205,14 @@ class ProviderSet:
         """
         return any(provider_id in self._worked and provider_id not in self._unusable for provider_id in provider_ids)
 
-    def tell_unreadable(self, wanted: Container[int]) -> None:
+    def report_unreadable(self, wanted: Container[int]) -> None:
         """Report unreadable rows at once: those wanted as faults, the others in the debug log."""
-        for provider_id, (name, error) in self._unreadable.items():
-            if provider_id in wanted:
-                self.get(provider_id)
+        for row in self._unreadable.values():
+            if row.id in wanted:
+                self.get(row.id)
             else:
-                told = f"El proveedor {one_line(name)}, que la configuración no nombra, no se puede leer"
-                emit(logging.DEBUG, "provider_not_wanted", f"{told}: {one_line(error)}", provider=one_line(name))
+                text = f"El proveedor {row.name}, que la configuración no nombra, no se puede leer"
+                emit(logging.DEBUG, "provider_not_wanted", f"{text}: {one_line(row.error)}", provider=row.name)
 
     def import_kind_of(self, provider_id: int) -> None:
         """Import the packages that a provider needs, so that forked processes need not."""
@@ -344,16 +227,16 @@ class ProviderSet:
     def name(self, provider_id: int) -> str:
         """What operators call a provider, whether or not it can be used."""
         names = {row.id: row.name for row in self._rows.values()}
-        names.update((row_id, name) for row_id, (name, _) in self._unreadable.items())
+        names.update((row.id, row.name) for row in self._unreadable.values())
         return one_line(names.get(provider_id, f"con id {provider_id}"))
 
     def _build(self, provider_id: int) -> None:
         """Build a provider that another thread has not built meanwhile, and probe it if it failed before."""
         if provider_id in self._unusable or provider_id in self._built:
             return
-        if provider_id in self._unreadable:
+        if (unreadable := self._unreadable.get(provider_id)) is not None:
             self._unusable.add(provider_id)
-            self._tell_unusable(provider_id, *self._unreadable[provider_id])
+            self._report_unusable(provider_id, unreadable.name, unreadable.error)
             return
         row = self._rows.get(provider_id)
         if row is None or not row.active:
@@ -367,7 +250,7 @@ class ProviderSet:
             provider = self._built_from(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
-            self._tell_unusable(provider_id, row.name, error)
+            self._report_unusable(provider_id, row.name, error)
             return
         try:
             self._probe_if_it_failed(row, provider)
@@ -413,7 +296,7 @@ class ProviderSet:
             self._leave_alone(provider, error)
             return
         if failure.error_code == StorageFull.code and failure.settings == row.identity:
-            self._short_of_room.add(row.id)  # a probe is small: see `settle`
+            self._shortages.expect(row.id)  # a probe is small: see `settle`
             return
         self._memory.forget(row.id)
         emit(
@@ -442,24 +325,21 @@ class ProviderSet:
             if not provider.progress.is_alive:
                 self._leave_alone(provider, error)
                 return
-        with self._questions[provider.id]:
+        with self._provider_locks[provider.id]:
             if provider.id in self._unusable:
                 return
             if failed_at >= self._shown_to_work.get(provider.id, 0.0):
-                self._ask(provider, error, prefix)
+                self._probe(provider, error, prefix)
             is_left_alone = provider.id in self._unusable
         if isinstance(error, StorageFull) and not is_left_alone:
-            self._note_without_room(provider, size_bytes)
-            lack = lack_of_room(provider, size_bytes, "")
-            needed = f"hacen falta {size(size_bytes)}"
-            self._tell_full(provider, f"sin espacio ({lack})" if lack else f"sin espacio ({needed}): {error}")
+            self._shortages.note(provider, size_bytes, error)
 
     def _has_failed_too_often(self, provider: Provider) -> bool:
-        with self._turn:
+        with self._lock:
             self._failures[provider.id] = self._failures.get(provider.id, 0) + 1
             return self._failures[provider.id] >= FAILURES_UNTIL_LEFT_ALONE
 
-    def _ask(self, provider: Provider, error: MigrationError, prefix: str) -> None:
+    def _probe(self, provider: Provider, error: MigrationError, prefix: str) -> None:
         """Probe whether the provider itself fails. A provider that cannot answer now has not refused."""
         try:
             is_removed = require_in_use(provider, prefix)
@@ -468,7 +348,7 @@ class ProviderSet:
             if refusal.provider_wide and is_same_fault:
                 self._leave_alone(provider, refusal)
             return
-        with self._turn:
+        with self._lock:
             self._failures.pop(provider.id, None)
         shown_seconds = SHOWN_SECONDS if is_removed else SHOWN_BY_WHAT_STAYS_SECONDS
         self._shown_to_work[provider.id] = time.monotonic() + shown_seconds
@@ -483,7 +363,7 @@ class ProviderSet:
         )
 
     def _leave_alone(self, provider: Provider, error: MigrationError) -> None:
-        with self._turn:
+        with self._lock:
             if provider.id in self._unusable:
                 return
             self._unusable.add(provider.id)
@@ -506,8 +386,8 @@ class ProviderSet:
         row = self._rows.get(provider_id)
         return self._memory.note_failure(provider_id, row.identity if row else "", error)
 
-    def _tell_unusable(self, provider_id: int, name: str, error: Exception) -> None:
-        self._needs_a_person(provider_id, name, _code_of(error))
+    def _report_unusable(self, provider_id: int, name: str, error: Exception) -> None:
+        self._needs_a_person(provider_id, name, code_of(error))
         self._remember(provider_id, error)
         emit(
             logging.ERROR,
@@ -516,34 +396,12 @@ class ProviderSet:
             provider=one_line(name),
         )
 
-    def _note_without_room(self, provider: Provider, size_bytes: int) -> None:
-        with self._turn:
-            self._without_room[provider.id].append(size_bytes)
-            self._short_of_room.add(provider.id)
-
     def require_room(self, provider: Provider, size_bytes: int, prefix: str) -> None:
-        """Raises `StorageFull` for an execution that would be sent in vain: to a provider that had no room before and
-        says that it has too little now, or that had none for several in this run that were no larger. A smaller one
-        may fit. What is below `prefix` already needs no more room.
-        """
-        if provider.id not in self._short_of_room:
-            return
-        with self._turn:
-            refused = [refused for refused in self._without_room[provider.id] if refused <= size_bytes]
-        lack = lack_of_room(provider, size_bytes, prefix)
-        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:
-            return
-        why = lack or f"no cupo una ejecución de {size(max(refused))}, y esta tiene {size(size_bytes)}"
-        self._note_without_room(provider, size_bytes)
-        self._tell_full(provider, f"sin espacio ({why})")
-        raise StorageFull(f"sin espacio en {provider.name} ({why})")
+        """See `Shortages.require_room`."""
+        self._shortages.require_room(provider, size_bytes, prefix)
 
-    def _tell_full(self, provider: Provider, text: str) -> None:
-        """Report and remember a lack of room, once a run. The provider stays in use, and nothing waits for a pause."""
-        with self._turn:
-            if provider.id in self._told_full:
-                return
-            self._told_full.add(provider.id)
+    def _report_shortage(self, provider: Provider, text: str) -> None:
+        """Report and remember a lack of room. The provider stays in use, and nothing waits for a pause."""
         self._needs_a_person(provider.id, provider.name, StorageFull.code)
         self._remember(provider.id, StorageFull(text))
         emit(
@@ -559,21 +417,19 @@ class ProviderSet:
         """At the end of a run's transfers, forget a lack of room where executions were stored and all had room."""
         if self._memory is None:
             return
-        with self._turn:
-            stored = self._short_of_room & self._worked - self._unusable
-            with_room = [provider_id for provider_id in stored if not self._without_room[provider_id]]
-        for provider_id in with_room:
-            self._memory.forget(provider_id, noted_here=int(provider_id in self._told_full))
+        with self._lock:
+            worked = self._worked - self._unusable
+        for provider_id in self._shortages.over(worked):
+            self._memory.forget(provider_id, noted_here=int(self._shortages.is_reported(provider_id)))
             text = f"El proveedor {self.name(provider_id)} vuelve a tener espacio"
             emit(logging.INFO, "provider_has_room", text, provider=self.name(provider_id))
 
     def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
         """Forget the failures of a provider that has stored an execution; it had room for `size_bytes`."""
-        with self._turn:
+        with self._lock:
             self._worked.add(provider.id)
             self._failures.pop(provider.id, None)
-            refused = self._without_room[provider.id]
-            refused[:] = [refused_bytes for refused_bytes in refused if refused_bytes > size_bytes]
+        self._shortages.note_stored(provider.id, size_bytes)
 
     def close(self) -> None:
         """Close every provider that was built."""

@@ -77,7 +77,7 @@ class TickReport:
 
     def __init__(self, counted: Iterable[str] = ()) -> None:
         self._started = time.monotonic()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._counts = Counter(dict.fromkeys(counted, 0))
         self._problem_exit_code = EXIT_DONE
         self._signal_number: int | None = None
@@ -90,14 +90,14 @@ class TickReport:
 
     def count(self, **increments: int) -> None:
         """Add to counts, by their names."""
-        with self._turn:
+        with self._lock:
             sums = self._counts.copy()  # a reader keeps the sums of one moment
             sums.update(increments)
             self._counts = sums
 
     def name(self, kind: str, what: str) -> None:
         """Remember an item that explains the exit code; each once, and of one kind only the first few."""
-        with self._turn:
+        with self._lock:
             known = self._named.get(kind, ())
             if what not in known and len(known) < NAMED_AT_MOST:
                 self._named[kind] = (*known, what)
@@ -105,18 +105,18 @@ class TickReport:
     @property
     def named(self) -> Mapping[str, tuple[str, ...]]:
         """The items named so far, by kind."""
-        with self._turn:
+        with self._lock:
             return dict(self._named)
 
     def observe(self, kind: str, provider_id: int, text: str) -> None:
         """Remember what was seen of a provider; of each kind the last word counts."""
-        with self._turn:
+        with self._lock:
             self._observed.setdefault(kind, {})[provider_id] = text
 
     @property
     def observed(self) -> Observations:
         """What was seen of providers so far."""
-        with self._turn:
+        with self._lock:
             return {kind: dict(by_provider) for kind, by_provider in self._observed.items()}
 
     def note_signal(self, number: int) -> None:
@@ -130,7 +130,7 @@ class TickReport:
 
     def note_problem(self, exit_code: int) -> None:
         """Remember that a whole job could not be done, by the exit code for the reason."""
-        with self._turn:
+        with self._lock:
             self._problem_exit_code = max(self._problem_exit_code, exit_code)
 
     @property

@@ -21,7 +21,7 @@ LONGEST_PAUSE = timedelta(hours=6)
 
 # Named tuples and no dataclasses: making a class costs a tenth, and every tick pays it. Each kind of schedule has
 #   is_local      whether the zone makes a difference; where it makes none, any will do
-#   period        how far two instants are apart, but for what a change of the clock takes or gives
+#   period        the time from one instant to the next, without regard to changes of the clock
 #   last_instant  the latest instant that is not after `now`
 #   next_instant  the first instant after `now`
 # All times are aware; `zone` is that of the operators' clock.

@@ -344,18 +344,18 @@ class Tick:
         """Report a job that could not do everything. What only accompanies the others does not fail the run."""
         if self._is_asked_for(job):
             self._note_stopped(job, exit_code)
-        self._tell_stopped(job, error)
+        self._report_stopped(job, error)
 
     def _misconfigured(self, job: Job, error: ConfigurationError) -> None:
         """Report a job that no run does until somebody corrects its settings, also what only accompanies the others."""
         self._note_stopped(job, EXIT_CONFIGURATION)
-        self._tell_stopped(job, error)
+        self._report_stopped(job, error)
 
     def _note_stopped(self, job: Job, exit_code: int) -> None:
         self._report.note_problem(exit_code)
         self._report.name(Named.JOB, job.title)
 
-    def _tell_stopped(self, job: Job, error: Exception) -> None:
+    def _report_stopped(self, job: Job, error: Exception) -> None:
         message = f"El trabajo de {job.title} no pudo terminar: {one_line(error)}"
         emit(logging.ERROR, "job_stopped", message, cause=error, job=job.title)
 

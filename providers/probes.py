@@ -60,12 +60,12 @@ class Remembered(Generic[Answer]):
     def __init__(self, find: Callable[[str], Answer]) -> None:
         """`find` receives the prefix below which it may store probe objects."""
         self._find = find
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._answers: list[Answer] = []
 
     def get(self, prefix: str) -> Answer:
         """The answer. Raises what `find` raises."""
-        with self._turn:
+        with self._lock:
             if not self._answers:
                 self._answers.append(self._find(prefix))
             return self._answers[0]

@@ -42,7 +42,7 @@ class Progress:
         self.interruption = interruption or threading.Event()
         """Set when the run is asked to stop."""
         self._clock = clock
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._last_success: float | None = None
         self._successes = 0
         self._counted_since = clock()
@@ -62,7 +62,7 @@ class Progress:
 
     def note_slow_down(self, pause_seconds: float = 0.0) -> None:
         """The server asked for fewer requests, or for none during `pause_seconds` (`Retry-After`)."""
-        with self._turn:
+        with self._lock:
             now = self._clock()
             if pause_seconds <= LONGEST_OBEYED_PAUSE_SECONDS:
                 self._next_turn_at = max(self._next_turn_at, now + pause_seconds)
@@ -90,14 +90,14 @@ class Progress:
         """Reserve the next turn to send a request, and return in how many seconds it comes."""
         if self._rate is None:
             return 0.0
-        with self._turn:
+        with self._lock:
             now = self._clock()
             turn_at = max(now, self._next_turn_at)
             self._next_turn_at = turn_at + 1 / self._rate if self._rate else turn_at
             return turn_at - now
 
     def _raise_rate(self, now: float) -> None:
-        with self._turn:
+        with self._lock:
             if self._rate is None:
                 return
             self._rate += RAISED_PER_SUCCESS

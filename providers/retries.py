@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import monotonic as now
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 
@@ -14,6 +14,9 @@ from providers.base import ProviderUnavailable, SlowDown
 from providers.progress import LONGEST_OBEYED_PAUSE_SECONDS, Progress
 
 Result = TypeVar("Result")
+
+Repeated = Callable[[Callable[[], Any]], Any]
+"""Runs one request of several, with retries, and returns its result. Raises `ProviderError`."""
 
 RETRY_BUDGET_SECONDS = 5.0
 """A step that took longer to fail is not repeated unless the provider is alive: a hanging provider must not delay the

@@ -69,7 +69,7 @@ class Connection:
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._connection: psycopg2.extensions.connection | None = None
         self._watchdog: Watchdog | None = None
         self._limit = ""
@@ -113,7 +113,7 @@ class Connection:
         self._execute(statements, None)
 
     def _execute(self, statement: str, parameters: Parameters | None) -> list[Row]:
-        with self._turn:
+        with self._lock:
             try:
                 connection, watchdog = self._open()
                 with watchdog.watching(), connection.cursor() as cursor:
@@ -151,7 +151,7 @@ class Connection:
 
     def connect(self) -> None:
         """Connect now, once. Raises `DatabaseUnavailable`."""
-        with self._turn:
+        with self._lock:
             try:
                 self._open()
             except psycopg2.Error as error:
@@ -165,7 +165,7 @@ class Connection:
     @contextlib.contextmanager
     def idle(self) -> Iterator[None]:
         """Inside this context, no thread is running a statement."""
-        with self._turn:
+        with self._lock:
             yield
 
     def forked(self) -> Connection:
@@ -174,7 +174,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        with self._turn:
+        with self._lock:
             if self._watchdog is not None:
                 self._watchdog.end()
                 self._watchdog = None

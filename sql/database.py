@@ -70,7 +70,7 @@ class Database(Runs, Configuration, Executions, Attempts, Removals):
         """Inside this context, no thread is running a statement, so the process may fork."""
         return self._connection.idle()
 
-    def go_on_in_forked_process(self) -> None:
+    def continue_in_forked_process(self) -> None:
         """Continue the same run on a new connection in this process, which was forked from the run's."""
         self._connection = self._connection.forked()
 

@@ -28,12 +28,14 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from config.errors import MigrationError, RunInterrupted
 from config.exit_codes import EXIT_SOMETHING_FAILED
-from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
+from config.logs import emit, learn_secrets
 from config.models import ProviderRow
 from config.process.early_signals import leave_signals_to_others
+from config.process.log_output import forward_logs, log_debug, logs_debug, write_forwarded
 from config.text.wording import reason_of
 from providers import build_provider
-from providers.base import Provider, split_memory_budget
+from providers.base import Provider
+from providers.memory_budget import split_memory_budget
 from storage.lease import FRESH_SECONDS, Lease, now
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
 from storage.traffic.pace import Traffic

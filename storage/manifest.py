@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
 from files.tree import Tree
-from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider
+from providers.base import IntegrityError, ObjectNotFound, Provider
 from providers.mounts import require_mounted
+from providers.names import NameEncoding
 from providers.retries import with_retries
 from storage.keys import Place
 
@@ -115,6 +116,7 @@ class ManifestHead:
     installation: str | None
     row: int | None
     directory: str | None = None
+    attempt: int | None = None
 
 
 def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_id: int | None = None) -> Manifest:
@@ -443,10 +445,11 @@ def _head(document: Mapping[str, object]) -> ManifestHead:
     if document["format"] != FORMAT or document["version"] != VERSION:
         raise ValueError("no manifest of ours")
     installation, row = document.get("installation"), document.get("row")
-    directory = document.get("directory")
+    directory, attempt = document.get("directory"), document.get("attempt")
     return ManifestHead(
         execution=_string(document["execution"]),
         installation=installation if isinstance(installation, str) else None,
         row=row if isinstance(row, int) else None,
         directory=directory if isinstance(directory, str) else None,
+        attempt=attempt if isinstance(attempt, int) else None,
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from config.logs import one_line
 from config.models import Entry, ProviderRow, PutReceipt, StoredObject
 from files.tree import Tree
 from files.walk import FileSource, require_unchanged, walk
@@ -22,6 +23,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
     Source,
+    UnsafeDestination,
     is_refusal,
 )
 from providers.retries import with_retries
@@ -31,6 +33,9 @@ from storage.traffic.pace import PacedSource, Pacer, Traffic
 
 NO_CHECKSUM = "?"
 """Stands for a checksum where a listing shows an object of the right size without one: its bytes must be read."""
+
+PutMany = Callable[[Mapping[str, Source]], Iterator[tuple[str, PutReceipt]]]
+"""See `Provider.put_many` and `put_new_many`."""
 
 LOOKS_AT_A_KEY = 3
 """How often a key is inspected again because somebody has written there since. Only requests of dead runs can do that,
@@ -77,6 +82,10 @@ class FileToSend(NamedTuple):
     """The checksum that a listing shows for an object of this size; `NO_CHECKSUM` without one, '' without an object."""
     is_there: bool = False
     """Whether there is an object of any size under the key."""
+    may_come_late: bool = False
+    """Whether an object that appears under the key meanwhile may come from an earlier attempt of ours. Otherwise only
+    somebody else can have stored it.
+    """
 
 
 class Sender:
@@ -110,7 +119,8 @@ class Sender:
         Raises `MigrationError`.
         """
         receipts: dict[int, PutReceipt] = {}
-        together: dict[str, tuple[FileToSend, Source]] = {}
+        new: dict[str, tuple[FileToSend, Source]] = {}
+        again: dict[str, tuple[FileToSend, Source]] = {}
         for file in files:
             source = self._original.source(file.entry, self._interruption)
             stored = self._receipt_of_stored(file, source)
@@ -120,13 +130,17 @@ class Sender:
             elif file.is_there and self._provider.only_conditions_stop_late_puts:
                 receipts[file.position] = self._store_singly(file, source)
             else:
-                together[file.key] = (file, source)
-        if together:
-            receipts.update(self._store_together(together))
+                (again if file.is_there else new)[file.key] = (file, source)
+        if new:
+            receipts.update(self._store_together(new, self._provider.put_new_many))
+        if again:
+            receipts.update(self._store_together(again, self._provider.put_many))
         return receipts
 
-    def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
-        """Store files by key, where there are no objects or late requests do no harm. Return the receipts by
+    def _store_together(
+        self, files: Mapping[str, tuple[FileToSend, Source]], put_many: PutMany
+    ) -> dict[int, PutReceipt]:
+        """Store files by key: new ones, or over objects of ours where late requests do no harm. Return the receipts by
         position.
         """
         pacer = Pacer(self._traffic, self._queue_position)
@@ -135,7 +149,7 @@ class Sender:
 
         def put() -> None:
             with self._noting_what_is_unfinished():
-                for key, receipt in self._provider.put_new_many(dict(unsent)):
+                for key, receipt in put_many(dict(unsent)):
                     position = files[key][0].position
                     receipts[position] = receipt
                     self._note_stored(position, receipt)
@@ -156,7 +170,8 @@ class Sender:
         """Store a file whose key has an object, or may have one by now. Replace exactly that object, by a condition.
 
         The object may be this very file, if the answer was lost or a late request has brought it. Then it is not sent
-        again. An object seen when the place was inspected is always replaced.
+        again. An object seen when the place was inspected is always replaced. Raises `UnsafeDestination` for one that
+        somebody else has stored since.
         """
         pacer = Pacer(self._traffic, self._queue_position)
         paced = PacedSource(source, pacer)
@@ -171,6 +186,8 @@ class Sender:
                 if _shows(found, receipt):
                     self.not_sent.add(file.position)
                     return receipt
+                if not file.may_come_late:
+                    self._require_equal(file.key, receipt)
             try:
                 receipt = self._store_over(file.key, paced, found)
             except ProviderError as error:
@@ -202,6 +219,15 @@ class Sender:
     def _note_what_is_left(self, receipt: PutReceipt) -> None:
         if receipt.left_unfinished:
             self.left_unfinished = True
+
+    def _require_equal(self, key: str, receipt: PutReceipt) -> None:
+        """Raises `UnsafeDestination` unless the object under a key holds these bytes: its answer may have been lost."""
+        [digest] = self._provider.digests([key])
+        if digest.sha256 != receipt.sha256:
+            raise UnsafeDestination(
+                f"otro programa guarda allí a la vez, en {one_line(key)}, otro contenido: no se sobrescribe; mire qué "
+                "otra instalación usa ese destino, quizá con una copia de la base de datos"
+            )
 
     def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
         """The receipt of a stored object that may not be replaced, if it holds the file's bytes."""

@@ -139,17 +139,21 @@ class Upload:
         """
         execution = self._task.execution.uuid
         if found.tree is None or found.head is None or found.head.execution != execution:
-            raise self._manifest.claimed_by_others()
+            raise self._manifest.claimed_by_others(found)
         if not is_same_but_for_bytes(found.tree, self._tree):
-            raise self._manifest.claimed_by_others()
+            if self._manifest.names_us(found):
+                self._manifest.require_no_remnant(found)
+            raise self._manifest.claimed_by_others(found)
         self._measure(self._tree.file_positions())
         self._require_unchanged()
         if not self._manifest.says_the_same(found):
-            raise self._manifest.claimed_by_others()
+            raise self._manifest.claimed_by_others(found)
         manifest = self._manifest.taken(found)
         compared = self._proof.compare(may_remove=False)
         if compared.wrong:
-            raise self._manifest.claimed_by_others()
+            raise self._manifest.claimed_by_others(found)
+        if self._manifest.names_us(found):  # its database was set back since
+            return self._copy(compared, found.sha256), manifest
         self._tell_of_adoption()
         return self._copy(compared, found.sha256)._replace(is_of_others=True), manifest
 

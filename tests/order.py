@@ -44,6 +44,7 @@ WAITING = (
     "tests/stories/test_speed_controls.py",
     "tests/files/test_slow_sources.py",
     "tests/providers/test_azure_provider.py",
+    "tests/providers/test_connecting.py",
     "tests/providers/test_gcs_provider.py",
     "tests/providers/test_http_resumption.py",
     "tests/providers/test_network.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-ROOMS = ("commands", "config", "demo", "files", "jobs", "providers", "sql", "storage")
+PRODUCT_FOLDERS = ("commands", "config", "demo", "files", "jobs", "providers", "sql", "storage")
 """The packages that are installed beside `janitor_daemon`."""
 
 

@@ -1,4 +1,4 @@
-"""Holds the rules of the house: which room may use what, how long a function may be, that nothing is swallowed.
+"""Checks the rules of the code: which layer may import what, how long a function may be, that no error is swallowed.
 
 Each rule gives the places that break it, as `file:line: what`, and is itself shown a breach that it must find.
 """
@@ -12,24 +12,25 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import pytest
 
-from tests.repository import REPOSITORY, ROOMS
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
 PROGRAM = "janitor_daemon.py"
 LONGEST_FUNCTION_LINES = 60
 MOST_MODULES_OF_A_FOLDER = 12
 
 FRAME = "jobs"
-"""What all jobs share; a job is a folder in it, and a room of its own."""
+"""What all jobs share. A folder in it with a `job.py` is a job, and a layer of its own."""
 
 BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
 
-JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/__init__.py"))
+JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/job.py"))
 
-ROOMS_THAT_A_ROOM_MAY_IMPORT = {
+LAYERS_BELOW = {
     "config": set(),
     "files": {"config"},
     "sql": {"config"},
@@ -41,21 +42,19 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "demo": {FRAME, *BELOW_THE_FRAME},
     PROGRAM: {"commands", *JOBS, FRAME, *BELOW_THE_FRAME},
 }
-"""Each room, and those below it; no job knows another one, and nothing knows the program."""
+"""Each layer, and those below it; no job knows another one, and nothing knows the program."""
 
 FILES_THAT_MAY_IMPORT = {
-    "boto3": ("providers/s3/provider.py",),
-    "botocore": (
-        *("providers/s3/provider.py", "providers/s3/conditions.py", "providers/s3/errors.py"),
-        *("providers/s3/requests.py", "providers/s3/signature.py"),
-    ),
-    "azure": ("providers/azure/provider.py",),
-    "google": ("providers/gcs/provider.py", "providers/gcs/requests.py", "providers/gcs/upload_sessions.py"),
+    "boto3": ("providers/s3/access.py",),
+    "botocore": ("providers/s3/*.py",),
+    "azure": ("providers/azure/*.py",),
+    "google": ("providers/gcs/*.py",),
     "google_crc32c": ("providers/gcs/upload_sessions.py",),
     "paramiko": ("providers/sftp/provider.py", "providers/sftp/ssh.py", "providers/sftp/ssh_authentication.py"),
     "obstore": (
-        *("providers/shared/object_store_get.py", "providers/shared/object_store_put.py"),
-        *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
+        *("providers/shared/object_store_errors.py", "providers/shared/object_store_get.py"),
+        *("providers/shared/object_store_put.py", "providers/shared/object_store_reading.py"),
+        *("providers/azure/provider.py", "providers/s3/access.py"),
     ),
     "isal": ("jobs/*/compression.py",),
     "apprise": ("config/mailbox.py", "jobs/notify/sending.py"),
@@ -88,19 +87,19 @@ class SourceFile:
     nodes: tuple[ast.AST, ...]
 
     @property
-    def room(self) -> str:
-        """The room it lies in; the program itself is one, and so is each job."""
-        return room_of(self.path.split("/"))
+    def layer(self) -> str:
+        """The layer that it belongs to; the program itself is one, and so is each job."""
+        return layer_of(self.path.split("/"))
 
     def at(self, node: ast.stmt | ast.expr | ast.excepthandler, what: str) -> str:
         """A breach, as an editor understands it."""
         return f"{self.path}:{node.lineno}: {what}"
 
 
-def room_of(parts: Sequence[str]) -> str:
-    """The room of a file by the parts of its path, or of what is imported by those of its name."""
-    room = "/".join(parts[:2])
-    return room if room in ROOMS_THAT_A_ROOM_MAY_IMPORT else parts[0]
+def layer_of(parts: Sequence[str]) -> str:
+    """The layer of a file by the parts of its path, or of what is imported by those of its name."""
+    layer = "/".join(parts[:2])
+    return layer if layer in LAYERS_BELOW else parts[0]
 
 
 def parsed(path: str, source: str) -> SourceFile:
@@ -116,8 +115,8 @@ def files_of(*patterns: str) -> list[SourceFile]:
 
 @pytest.fixture(scope="module")
 def product_files() -> list[SourceFile]:
-    """What is installed: the program and its rooms, without tests and benchmarks."""
-    return files_of(PROGRAM, *(f"{room}/**/*.py" for room in ROOMS))
+    """What is installed: the program and its folders, without tests and benchmarks."""
+    return files_of(PROGRAM, *(f"{folder}/**/*.py" for folder in PRODUCT_FOLDERS))
 
 
 @pytest.fixture(scope="module")
@@ -151,23 +150,23 @@ def foreign_imports(file: SourceFile) -> Iterator[str]:
             yield file.at(node, f"imports {package}, which only {' and '.join(allowed)} may")
 
 
-def imports_of_wrong_rooms(file: SourceFile) -> Iterator[str]:
-    """Rooms of ours that this file's room must not know."""
-    ours = {*ROOMS_THAT_A_ROOM_MAY_IMPORT, "janitor_daemon", "tests", "benchmarks"}
+def imports_of_wrong_layers(file: SourceFile) -> Iterator[str]:
+    """Layers of ours that this file's layer must not know."""
+    ours = {*LAYERS_BELOW, "janitor_daemon", "tests", "benchmarks"}
     for node, name in imports(file):
-        room = room_of(name.split("."))
-        if room in ours - ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room] - {file.room}:
-            yield file.at(node, f"{file.room} imports {room}")
+        layer = layer_of(name.split("."))
+        if layer in ours - LAYERS_BELOW[file.layer] - {file.layer}:
+            yield file.at(node, f"{file.layer} imports {layer}")
 
 
-def references_to_wrong_rooms(file: SourceFile) -> Iterator[str]:
-    """References of a job to rooms that it must not import: a reference goes round that rule, and is one for others."""
+def references_to_wrong_layers(file: SourceFile) -> Iterator[str]:
+    """References of a job to layers that it must not import: a reference would be a way round that rule."""
     for node in file.nodes:
         match node:
-            case ast.Call(func=ast.Name(id="Ref"), args=[ast.Constant(value=str(text))]) if file.room in JOBS:
-                room = room_of(text.partition(":")[0].split("."))
-                if room not in {file.room, *ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room]}:
-                    yield file.at(node, f"{file.room} refers to {room}")
+            case ast.Call(func=ast.Name(id="Ref"), args=[ast.Constant(value=str(text))]) if file.layer in JOBS:
+                layer = layer_of(text.partition(":")[0].split("."))
+                if layer not in {file.layer, *LAYERS_BELOW[file.layer]}:
+                    yield file.at(node, f"{file.layer} refers to {layer}")
 
 
 def long_functions(file: SourceFile) -> Iterator[str]:
@@ -213,13 +212,30 @@ def name_of(expression: ast.expr) -> str:
 
 
 def sql_in_strings(file: SourceFile) -> Iterator[str]:
-    """Statements written outside the room that holds them all."""
-    if file.room == "sql":
+    """Statements written outside the folder that holds them all."""
+    if file.layer == "sql":
         return
     beginnings = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE ", "ALTER TABLE ")
     for node in file.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(beginnings):
             yield file.at(node, "holds an SQL statement")
+
+
+def misplaced_descriptions(file: SourceFile) -> Iterator[str]:
+    """Descriptions that follow another one: what each of them describes is not clear."""
+    for node in file.nodes:
+        body = getattr(node, "body", None)
+        for before, after in pairwise(body if isinstance(body, list) else []):
+            if is_description(before) and is_description(after):
+                yield file.at(after, "follows another description")
+
+
+def is_description(statement: ast.stmt) -> bool:
+    """Whether a statement is a text and nothing else."""
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+    return False
 
 
 Rule = Callable[[SourceFile], Iterator[str]]
@@ -234,16 +250,16 @@ def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        *(foreign_imports, imports_of_wrong_rooms, references_to_wrong_rooms),
-        *(long_functions, sql_in_strings, swallowed_errors),
+        *(foreign_imports, imports_of_wrong_layers, references_to_wrong_layers),
+        *(long_functions, misplaced_descriptions, sql_in_strings, swallowed_errors),
     ],
 )
 def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> None:
-    assert {file.room for file in product_files} == ROOMS_THAT_A_ROOM_MAY_IMPORT.keys()
+    assert {file.layer for file in product_files} == LAYERS_BELOW.keys()
     require_kept(rule, product_files)
 
 
-@pytest.mark.parametrize("rule", [long_functions, swallowed_errors])
+@pytest.mark.parametrize("rule", [long_functions, misplaced_descriptions, swallowed_errors])
 def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule: Rule) -> None:
     assert "tests/test_architecture.py" in {file.path for file in other_files}
     require_kept(rule, other_files)
@@ -260,20 +276,22 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (foreign_imports, "janitor_daemon.py", "from psycopg2 import errors"),
         (foreign_imports, "config/settings.py", "import click"),
         (foreign_imports, "config/providers/s3/provider.py", "import obstore"),
-        (imports_of_wrong_rooms, "config/logs.py", "import sql.database"),
-        (imports_of_wrong_rooms, "config/logs.py", "from providers import base"),
-        (imports_of_wrong_rooms, "providers/base.py", "from ..jobs import upload"),
-        (imports_of_wrong_rooms, "sql/database.py", "from providers.base import ProviderError"),
-        (imports_of_wrong_rooms, "storage/upload.py", "import janitor_daemon"),
-        (imports_of_wrong_rooms, "janitor_daemon.py", "from tests.servers import swift"),
-        (references_to_wrong_rooms, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),
-        (references_to_wrong_rooms, "jobs/weekly/data.py", "A = Ref('jobs.metrics.run:run')"),
+        (imports_of_wrong_layers, "config/logs.py", "import sql.database"),
+        (imports_of_wrong_layers, "config/logs.py", "from providers import base"),
+        (imports_of_wrong_layers, "providers/base.py", "from ..jobs import upload"),
+        (imports_of_wrong_layers, "sql/database.py", "from providers.base import ProviderError"),
+        (imports_of_wrong_layers, "storage/upload.py", "import janitor_daemon"),
+        (imports_of_wrong_layers, "janitor_daemon.py", "from tests.servers import swift"),
+        (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),
+        (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('jobs.metrics.run:run')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 60),
         (long_functions, "jobs/a.py", "class A:\n    async def f(self):\n" + "        pass\n" * 60),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept (OSError, BaseException):\n    'why'"),
         (swallowed_errors, "jobs/a.py", "for a in b:\n    try:\n        f()\n    except:\n        continue"),
         (swallowed_errors, "jobs/a.py", "with contextlib.suppress(Exception):\n    f()"),
+        (misplaced_descriptions, "jobs/a.py", "A = 1\nB = 2\n'Of B.'\n'Of A.'"),
+        (misplaced_descriptions, "jobs/a.py", "class A:\n    'This class.'\n    'This class, too.'"),
         (sql_in_strings, "jobs/a.py", "database.execute('DELETE FROM ejecuciones_yaml')"),
     ],
 )
@@ -285,19 +303,20 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "source"),
     [
-        (foreign_imports, "providers/s3/provider.py", "import boto3, botocore.config, obstore.store"),
+        (foreign_imports, "providers/s3/access.py", "import boto3, botocore.config, obstore.store"),
         (foreign_imports, "sql/connection.py", "import psycopg2.extras"),
         (foreign_imports, "storage/upload.py", "import tenacity"),
-        (imports_of_wrong_rooms, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
+        (imports_of_wrong_layers, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
         (
-            references_to_wrong_rooms,
+            references_to_wrong_layers,
             "jobs/weekly/job.py",
             "A = Ref('jobs.weekly.run:run'), Ref('sql.database:Database')",
         ),
-        (references_to_wrong_rooms, "jobs/registry.py", "A = Ref('jobs.weekly.job:JOB')"),
+        (references_to_wrong_layers, "jobs/registry.py", "A = Ref('jobs.weekly.job:JOB')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 59),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
+        (misplaced_descriptions, "jobs/a.py", "'This module.'\nA = 1\n'Of A.'\nB = 2\n'Of B.'"),
         (sql_in_strings, "sql/schema.py", "execute('SELECT 1')"),
     ],
 )

@@ -11,15 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import REPOSITORY, ROOMS
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
 WHAT_IS_INSTALLED = ("*.py", "*.sql")
 
 
 def sources() -> set[str]:
     """The files that an installation needs, as the checkout has them."""
-    in_rooms = (path for room in ROOMS for pattern in WHAT_IS_INSTALLED for path in (REPOSITORY / room).rglob(pattern))
-    return {"janitor_daemon.py", *(path.relative_to(REPOSITORY).as_posix() for path in in_rooms)}
+    in_folders = (
+        path
+        for folder in PRODUCT_FOLDERS
+        for pattern in WHAT_IS_INSTALLED
+        for path in (REPOSITORY / folder).rglob(pattern)
+    )
+    return {"janitor_daemon.py", *(path.relative_to(REPOSITORY).as_posix() for path in in_folders)}
 
 
 def version() -> str:

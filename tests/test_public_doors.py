@@ -22,10 +22,6 @@ PRIVATE_NAMES_THAT_REMAIN = {
     "tests/jobs/rehome/test_rehome.py": {"_get_candidate_names"},  # no other way to make `tempfile` give up
     "tests/model/stores.py": {"_as_seen", "_look_for"},  # of its base class in this repository
     "tests/providers/test_azure_provider.py": {"_blobs"},  # a listing that misses a blob: no server does so at will
-    "tests/providers/test_gcs_provider.py": {"_credentials"},  # that nothing is searched shows nowhere else
-    "tests/providers/test_s3_provider.py": {  # Amazon's addresses: nothing may be sent there
-        *("_bucket_url", "_obstore_credentials", "_obstore_endpoint", "_signed_requests"),
-    },
     "tests/providers/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
         *("_disconnect_service_not_available", "_parse_service_request"),
     },

@@ -19,13 +19,12 @@ from config.settings import load_settings
 from jobs.settings import all_groups
 from providers import KINDS, build_provider
 from sql.database import Database
-from tests.repository import REPOSITORY
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 from tools.settings_documents import documents
 
 ENVIRONMENT_VARIABLE = re.compile(r"\b(?:DATABASE_URL|TEMP_DIR|TEMP_RETENTION_HOURS|JANITOR_[A-Z_]+)\b")
 NO_SETTINGS = frozenset(("JANITOR_",))
 """What looks like a variable and is none."""
-PRODUCT = ("commands", "config", "demo", "files", "jobs", "providers", "sql", "storage")
 
 
 def readme() -> str:
@@ -72,7 +71,7 @@ def test_every_variable_that_anything_names_is_declared() -> None:
     """Looked for in the program, the documents and the example for cron."""
     declared = {variable.name for group in all_groups() for variable in variables_of(group.kind)}
     paths = [
-        *(path for room in PRODUCT for path in (REPOSITORY / room).rglob("*.py")),
+        *(path for folder in PRODUCT_FOLDERS for path in (REPOSITORY / folder).rglob("*.py")),
         *(REPOSITORY / "docs").rglob("*.md"),
         *(REPOSITORY / name for name in ("README.md", ".env.example", "crontab.example", "janitor_daemon.py")),
     ]

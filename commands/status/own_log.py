@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from commands.status.facts import Host
-from config.logs import LOG_FILE_NAME
+from config.process.log_output import LOG_FILE_NAME
 
 TAIL_BYTES = 1024 * 1024
 END_OF_A_RUN = "Ciclo terminado: "

@@ -102,12 +102,12 @@ class LastLine(io.TextIOBase):
     def __init__(self, terminal: TextIO, text: Callable[[], str]) -> None:
         self._terminal = terminal
         self._text = text
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._painted = False
 
     def write(self, text: str) -> int:
         """Write above the last line."""
-        with self._turn:
+        with self._lock:
             self._clear()
             return self._terminal.write(text)
 
@@ -117,13 +117,13 @@ class LastLine(io.TextIOBase):
 
     def clear(self) -> None:
         """Leave an empty line."""
-        with self._turn, contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
             self._clear()
             self._terminal.flush()
 
     def above(self, write: Callable[[], object]) -> None:
         """See `Above`."""
-        with self._turn:
+        with self._lock:
             with contextlib.suppress(OSError):
                 self._clear()
                 self._terminal.flush()
@@ -137,7 +137,7 @@ class LastLine(io.TextIOBase):
 
     def _paint(self) -> None:
         text = self._text()[: self._columns() - 1]
-        with self._turn:
+        with self._lock:
             self._terminal.write(CLEAR_LINE + text)
             self._terminal.flush()
             self._painted = True

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from config.errors import RunInterrupted, unexpected
 from config.exit_codes import EXIT_DATABASE
-from config.logs import one_line, user_name
+from config.logs import one_line
+from config.process.write_advice import user_name
 from config.text.plurals import counted
 from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.creation.source import Source

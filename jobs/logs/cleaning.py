@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from config.logs import LOG_FILE_NAME
+from config.process.log_output import LOG_FILE_NAME
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages

@@ -21,9 +21,10 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import NoReturn, cast
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
-from config.logs import emit, forward_logs, write_forwarded
+from config.logs import emit
 from config.models import Execution
 from config.process.early_signals import leave_signals_to_others
+from config.process.log_output import forward_logs, write_forwarded
 from config.text.wording import reason_of
 from jobs.report import Observations, TickReport
 from storage.optional_steps import TOLD_ONCE
@@ -214,7 +215,7 @@ class _Member:
         self._report = report
         self._traffic = traffic
         self._interruption = interruption
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._batches: queue.SimpleQueue[list[Execution]] = queue.SimpleQueue()
         self._told = self._done_so_far()
 
@@ -224,7 +225,7 @@ class _Member:
         try:
             leave_signals_to_others()
             forward_logs(self._send)
-            for task in (self._hear, self._tell_progress):
+            for task in (self._hear, self._send_progress_regularly):
                 threading.Thread(target=task, name=task.__name__, daemon=True).start()
             work(self._given())
             exit_code = EXIT_DONE
@@ -254,13 +255,13 @@ class _Member:
                         self._batches.put(batch)
         os._exit(EXIT_SOMETHING_FAILED)
 
-    def _tell_progress(self) -> None:
+    def _send_progress_regularly(self) -> None:
         pause = threading.Event()
         while not pause.wait(PROGRESS_SECONDS):
             self._send_progress()
 
     def _send_progress(self) -> None:
-        with self._turn:
+        with self._lock:
             now = self._done_so_far()
             progress = now.since(self._told)
             self._told = now
@@ -273,7 +274,7 @@ class _Member:
         return _Told(counts, *passed, self._report.named, self._report.observed)
 
     def _send(self, message: object) -> None:
-        with self._turn:
+        with self._lock:
             _tell(self._connection, message)
 
 

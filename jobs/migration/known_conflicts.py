@@ -26,7 +26,7 @@ class KnownConflicts:
         self._database = database
         self._judge = judge
         self._clock = clock
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._shared_prefix = ""
         self._good_until = 0.0
         self._in_the_way: dict[int, Execution] = {}
@@ -35,7 +35,7 @@ class KnownConflicts:
 
     def look(self, shared_prefix: str) -> None:
         """Look at all rows; `shared_prefix` is the common prefix of places in the cloud. Raises `DatabaseError`."""
-        with self._turn:
+        with self._lock:
             self._shared_prefix = shared_prefix
             self._look()
 
@@ -44,7 +44,7 @@ class KnownConflicts:
 
         Based on a look no older than `GOOD_FOR_SECONDS`, or than its cost justifies. Raises `DatabaseError`.
         """
-        with self._turn:
+        with self._lock:
             if self._clock() >= self._good_until:
                 self._look()
         other = self._in_the_way.get(execution.id)

@@ -127,7 +127,8 @@ class Leftovers:
         """Refuse to remove what may be the last bytes of an execution.
 
         The copy to which the row points must be whole now. It does not count for a whole copy of another execution: one
-        that the row gave up, or that is of another directory. Then the original must be here, or the same bytes there.
+        that the row gave up, or that is of another directory; nor for one that may be newer. Then the original must be
+        here, or the same bytes there.
         """
         whole = None if manifest is None else manifest.tree
         if leftover.is_given_up:
@@ -137,11 +138,12 @@ class Leftovers:
                 )
             return
         committed = self._committed_copy(leftover, migrated)
-        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):
+        if whole is None or manifest is None or _is_an_earlier_one(leftover, manifest, committed):
             return
         if not holds_all(committed, whole) and not self._has_original(leftover, whole):
             raise UnsafeDestination(
-                "es una copia entera de otra ejecución o de otro directorio que los de su fila, y aquí no está entero"
+                "es una copia entera de otra ejecución o de otro directorio que los de su fila, o, si la base de datos "
+                "se restauró, más nueva que la de su fila, y aquí no está entero: compárelas, y borre la que sobre"
             )
 
     def _committed_copy(self, leftover: Leftover, migrated: Provider | None) -> Tree:
@@ -221,10 +223,21 @@ def remove_leftovers(
         report.count(leftovers_removed=1)
 
 
-def _is_of_same_execution(leftover: Leftover, manifest: FoundManifest) -> bool:
-    """Earlier versions name no directory."""
-    head = manifest.head
-    return head is not None and head.execution == leftover.uuid and head.directory in (None, leftover.directory)
+def _is_an_earlier_one(leftover: Leftover, manifest: FoundManifest, committed: Tree) -> bool:
+    """Whether it is the same execution's, from before the copy to which its row points: what it held was given up.
+
+    A database that was set back to an earlier state points to an earlier copy, and takes a later one for what an
+    attempt left. That one names a later attempt, or where manifests name none, has newer files. Earlier versions name
+    no directory.
+    """
+    head, whole = manifest.head, manifest.tree
+    if head is None or whole is None or head.execution != leftover.uuid:
+        return False
+    if head.directory not in (None, leftover.directory):
+        return False
+    if head.attempt is not None:
+        return head.attempt <= leftover.attempt_id
+    return whole.newest_mtime_ns() <= committed.newest_mtime_ns()
 
 
 def _told_only_copy(leftover: Leftover, reason: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-from config.errors import MigrationError, SourceError, UnsafeSource
+from config.errors import MigrationError, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Attempt, Claim, CommittedCopy, Entry, EntryKind
 from files.descriptors import closing_descriptor, open_file_beneath
@@ -39,18 +39,13 @@ from storage.keys import INCOMPLETE_MARK, MANIFEST_SUFFIX, Place, place_from_uri
 from storage.lease import ClaimLost
 from storage.manifest import FORMAT, FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
+from storage.uploading.remnants import SourceShrank
 
 PROBE_NAME = ".janitor-probe"
 PROBE_CONTENT = b"janitor-daemon"
 
 BYTES_THAT_TELL_A_MANIFEST = 4096
 LONGEST_MARK_BYTES = 64 * 1024
-
-
-class SourceShrank(SourceError):
-    """Only a part of an already migrated execution is left: it must not replace the whole copy."""
-
-    code = "source_shrank"
 
 
 def open_attempt(
@@ -170,7 +165,7 @@ class Neighbours:
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._found: dict[tuple[int, str, str], str | None] = {}
 
     def require_elsewhere(
@@ -198,7 +193,7 @@ class Neighbours:
         self, provider: Provider, place: Place, directory: str, stop: threading.Event
     ) -> str | None:
         """The directory of this host, an execution or above it, that holds all copies. Its neighbours share it."""
-        with self._turn:
+        with self._lock:
             known = (provider.id, place.parent, directory.rpartition("/")[0])
             if known not in self._found:
                 self._found[known] = _found_by_probe(provider, place, directory, stop)
@@ -311,7 +306,7 @@ def require_no_remnant(
     if set_aside or (was_begun and _lacks_files_of(tree, found)) or (has_less and _is_remnant(tree, found, last)):
         raise SourceShrank(_what_is_left(tree, last))
     if has_less:
-        _tell_of_less(claim, tree, last)
+        _report_smaller_than_before(claim, tree, last)
 
 
 def _is_remnant(tree: Tree, found: FoundManifest, last: CommittedCopy) -> bool:
@@ -334,7 +329,7 @@ def _what_is_left(tree: Tree, last: CommittedCopy) -> str:
     )
 
 
-def _tell_of_less(claim: Claim, tree: Tree, last: CommittedCopy) -> None:
+def _report_smaller_than_before(claim: Claim, tree: Tree, last: CommittedCopy) -> None:
     uuid = one_line(claim.execution.uuid)
     emit(
         logging.WARNING,

@@ -88,7 +88,7 @@ class Preview:
         self._files += tree.file_count
         self._bytes += tree.size_bytes
 
-    def tell_plan(self, put_off: PutOff, past: Throughput) -> None:
+    def report_plan(self, put_off: PutOff, past: Throughput) -> None:
         """Sum up: how much would be migrated, where to, in which order, for how long, and what would be left out.
 
         All of it is about one run. What its limit of bytes leaves for later ones is counted apart.

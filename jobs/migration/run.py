@@ -33,7 +33,7 @@ from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
-from providers.base import split_memory_budget
+from providers.memory_budget import split_memory_budget
 from sql.database import Database, DatabaseBusy
 from sql.migration.attempts import Leftover
 from storage.helpers import Helpers
@@ -58,7 +58,6 @@ class Migration:
     `provider_ids` are their destinations, in order of preference; `retention_hours` is the age that they must still
     have when they are taken up. `local_copies` removes what was migrated; `under_way` records where files are being
     sent. Used from one thread, except `new_attempts` and `put_to_the_end`.
-    but for `new_attempts` and `put_to_the_end`.
     """
 
     def __init__(
@@ -92,8 +91,8 @@ class Migration:
         self.local_copies = LocalCopies(database, judge, conflicts, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
         self._neighbours = Neighbours()
-        self._places: dict[int, int] = {}
-        """Queue positions for the line, by execution: assigned here, in order, because the threads would race."""
+        self._queue_positions: dict[int, int] = {}
+        """By execution: assigned here, in order, because the threads would race."""
         self._for_the_end: deque[Claim] = deque()
         self._taken_up_alone: set[int] = set()
 
@@ -185,7 +184,7 @@ class Migration:
         self, batches: Iterator[list[Execution]], migrate: Callable[[Claim], None], processes: int
     ) -> None:
         """Do the share of one of several processes."""
-        self._database.go_on_in_forked_process()
+        self._database.continue_in_forked_process()
         self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
         self._helpers.employ_none()
         split_memory_budget(processes)
@@ -229,10 +228,10 @@ class Migration:
             try:
                 migrate(claim)
             finally:
-                del self._places[claim.execution.id]
+                del self._queue_positions[claim.execution.id]
                 self._limits.end(claim.execution)
 
-        self._places[claim.execution.id] = self._pool.traffic.new_place()
+        self._queue_positions[claim.execution.id] = self._pool.traffic.new_queue_position()
         self._task_pool.submit(migrate_within_limits, claim)
 
     def put_to_the_end(self, claim: Claim) -> bool:
@@ -284,7 +283,7 @@ class Migration:
             self._interruption.migrations,
             delete_local_copy,
             self._neighbours,
-            self._places[execution.id],
+            self._queue_positions[execution.id],
             self._helpers,
         )
 

@@ -37,12 +37,13 @@ CUT_OFF_TRIES = 3
 
 LEVELS_OF_ERRORS = 2
 SHORTEST_REASON = 20
+"""An error says what failed, and then why. Shorter than this, two reasons are equal by chance."""
+
 FOLDED_INTO = {"verify": "backup"}
-"""A job that one cause, such as a missing program, stops as well as another one, by which it is told then.
+"""A job that one cause, such as a missing program, stops together with another job: the notice of that one is enough.
 
 No others: two full disks have the same reason, and mending one of them mends one of the jobs.
 """
-"""An error says what failed, and then why. Shorter than this, two reasons are equal by chance."""
 
 SLACK_HOURS = 2
 QUARANTINED_TOLD_ONE_BY_ONE = 20
@@ -476,22 +477,10 @@ def _disk(settings: NotifySettings, prefix: str, path: str, space: os.statvfs_re
 
 
 KINDS: Sequence[Callable[[Seen], Iterator[Cause]]] = (
-    *(
-        providers,
-        missing_providers,
-        hung_runs,
-        fallback,
-        quarantined,
-        roots,
-        stalled,
-        behind,
-        failing_jobs,
-        misconfigured_jobs,
-        late_jobs,
-        silent_hosts,
-        disks,
-    ),
+    *(providers, missing_providers, hung_runs, fallback, quarantined, roots, stalled, behind),
+    *(failing_jobs, misconfigured_jobs, late_jobs, silent_hosts, disks),
 )
+"""Each kind of cause."""
 
 
 def find_causes(context: Context) -> list[Cause]:
@@ -506,7 +495,7 @@ def _open(seen: Seen, prefix: str) -> list[str]:
 
 
 def _gone(seen: Seen, prefix: str, known: Sequence[str]) -> Iterator[Cause]:
-    """What was told of something that is not looked at any more."""
+    """The end of causes whose subject is no longer watched."""
     for key in _open(seen, prefix):
         if key not in known:
             yield Cause(key, State.OK, f"Ya no se vigila {key.removeprefix(prefix)}")

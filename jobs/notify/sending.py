@@ -112,7 +112,7 @@ def _refused(answer: requests.Response, *, is_certain: bool) -> Result:
     description = next((reason for reason in reasons if isinstance(reason, str) and reason), answer.reason or "")
     parameters = told.get("parameters")
     asked = parameters.get("retry_after") if isinstance(parameters, dict) else None
-    pause = pause_seconds(answer.headers.get("Retry-After"))
+    pause = pause_seconds(answer.headers.get("Retry-After"), answer.headers.get("Date"))
     if isinstance(asked, int | float) and asked >= 0:  # JSON as Python reads it has NaN and -Infinity
         pause = float(min(asked, LONGEST_RETRY_AFTER_SECONDS))
     return Result(

@@ -13,7 +13,8 @@ from config.models import Claim
 from config.text.plurals import counted
 from jobs.context import Context
 from jobs.job import Outcome
-from jobs.provider_set import ProviderMemory, ProviderSet
+from jobs.provider_set import ProviderSet
+from jobs.provider_state.memory import ProviderMemory
 from jobs.rehome.away import Away
 from jobs.rehome.move import Move, Moved
 from jobs.rehome.records import Records

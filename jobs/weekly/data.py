@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -115,7 +114,6 @@ class Report:
     """By host and exit code."""
     jobs: Sequence[JobLine]
     disks: Sequence[Disk]
-    missing_roots: Sequence[str]
     backups: Sequence[BackupLine]
     is_backup_on: bool
     needs_person: Sequence[str]
@@ -153,7 +151,6 @@ def gather(database: Database, settings: Settings, days: int, judgment: Judgment
     (queue,) = database.job_query(METRICS, "count_executions", parameters)
     made = _instant(queue["now"], settings)
     attempts = database.report_rows("attempts", days, zone)
-    disks, missing = _disks(settings, database.report_rows("disks", days, zone))
     stored = database.job_query(METRICS, "count_stored", SAMPLE_OF_STORED)
     return Report(
         host=settings.host,
@@ -167,8 +164,7 @@ def gather(database: Database, settings: Settings, days: int, judgment: Judgment
         causes=[Cause(**_renamed(row)) for row in database.report_rows("failures", days, zone)],
         runs=_runs(database.report_rows("runs", days, zone)),
         jobs=_jobs(database.report_rows("jobs", days, zone), settings),
-        disks=disks,
-        missing_roots=missing,
+        disks=_disks(settings, database.report_rows("disks", days, zone)),
         backups=_backups(database.job_query(METRICS, "last_backups", {}), settings),
         is_backup_on=_is_on("backup", settings),
         needs_person=tuple(judgment(database, settings)),
@@ -237,14 +233,12 @@ def _jobs(rows: Sequence[Row], settings: Settings) -> list[JobLine]:
     ]  # fmt: skip
 
 
-def _disks(settings: Settings, rows: Sequence[Row]) -> tuple[list[Disk], list[str]]:
-    found, missing = [], []
+def _disks(settings: Settings, rows: Sequence[Row]) -> list[Disk]:
+    found = []
     for root in settings.roots:
-        status = None
-        with suppress(OSError):
+        try:
             status = os.statvfs(root)
-        if status is None:
-            missing.append(root)
+        except OSError:  # each run and the notices name a missing root
             continue
         known = [
             Measurement(row["at"], row["free_bytes"])
@@ -254,7 +248,7 @@ def _disks(settings: Settings, rows: Sequence[Row]) -> tuple[list[Disk], list[st
         size_bytes, free_bytes = status.f_frsize * status.f_blocks, status.f_frsize * status.f_bavail
         expected = forecast(known) if known or _is_on("metrics", settings) else UNMEASURED
         found.append(Disk(root, size_bytes, free_bytes, expected))
-    return found, missing
+    return found
 
 
 def _backups(rows: Sequence[Row], settings: Settings) -> list[BackupLine]:

@@ -22,6 +22,12 @@ from providers.shared.answers import unintelligible
 
 SENT_AT_A_TIME_BYTES = 16 * 1024
 
+LOST = frozenset((404, 410, 499))
+"""Answers for a session that is gone; the last one after somebody has cancelled it.
+
+Source: "HTTP status and error codes for JSON", Cloud Storage documentation.
+"""
+
 
 class HashingReader:
     """Passes a source's bytes to an upload and hashes the same bytes; raises if there are too few or too many."""
@@ -186,7 +192,7 @@ class UploadSession:
 
     def noted(self, response: requests.Response) -> Mapping[str, object] | None:
         """The object in an answer, if complete; otherwise notes how many bytes the server has."""
-        if response.status_code in {404, 410}:
+        if response.status_code in LOST:
             raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
         if response.status_code == 308:
             kept_bytes = _kept_bytes(response)

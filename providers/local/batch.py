@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from config.logs import one_line
 from config.models import PutReceipt
 from files.descriptors import (
     CHUNK_SIZE_BYTES,
@@ -18,7 +19,7 @@ from files.descriptors import (
     open_directory_beneath,
 )
 from files.file_systems import can_be_synced, sync_file_system
-from providers.base import IntegrityError, ProviderUnavailable, Source
+from providers.base import ConditionFailed, IntegrityError, ProviderUnavailable, Source
 from providers.file_trees import MeteredSource, parts_of_key, temporary_name
 from providers.local.entries import CREATE_FLAGS
 from providers.local.errors import translated
@@ -30,6 +31,9 @@ CREATE_TRIES = 10
 
 DIRECTORIES_KEPT_OPEN = 16
 """For each thread that stores or reads."""
+
+Rename = Callable[[int, str, str], None]
+"""Gives a file in an open directory another name there."""
 
 
 class OpenDirectories:
@@ -138,16 +142,17 @@ class Batch:
         if self.synced_together and self._unfinished:
             self._sync_file_system()
 
-    def give_names(self) -> None:
-        """Rename all files to their final names, replacing existing files."""
+    def give_names(self, rename: Rename) -> None:
+        """Rename all files to their final names, as `rename` does it. Raises `ConditionFailed` for a name that is
+        taken, if that replaces nothing.
+        """
         for file in self._empty:
             with translated(file.key):
                 self._make_empty(file)
         while self._unfinished:
             file = self._unfinished[-1]
             with translated(file.key):
-                parent = self._directories.get(file.directories)
-                os.rename(file.name, file.target, src_dir_fd=parent, dst_dir_fd=parent)
+                _give_name(self._directories.get(file.directories), file, rename)
             self._named_in[file.directories] = file.key
             self._unfinished.pop()
 
@@ -193,6 +198,18 @@ class Batch:
             for file in (*self._unfinished, *self._failed):
                 with contextlib.suppress(OSError):
                     os.unlink(file.name, dir_fd=self._directories.get(file.directories))
+
+
+def replacing(directory: int, name: str, target: str) -> None:
+    """Rename within a directory, also over an existing file. Raises `OSError`."""
+    os.rename(name, target, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _give_name(parent: int, file: _UnfinishedFile, rename: Rename) -> None:
+    try:
+        rename(parent, file.name, file.target)
+    except FileExistsError as error:
+        raise ConditionFailed(f"allí hay ya un objeto: {one_line(file.key)}") from error
 
 
 def repeated_after(failed: ProviderUnavailable, step: Callable[[], Result], progress: Progress) -> Result:

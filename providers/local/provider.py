@@ -17,6 +17,7 @@ from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, Stor
 from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_file_beneath
 from files.directory_names import sorted_names
 from files.file_systems import can_be_synced
+from files.free_names import rename_to_free_name
 from providers.base import (
     AccessDenied,
     CannotDiscard,
@@ -31,7 +32,7 @@ from providers.base import (
     is_directory_of_keys,
 )
 from providers.file_trees import is_temporary_name, names_to_discard, parts_of_key, parts_of_prefix, temporary_name
-from providers.local.batch import Batch, OpenDirectories, repeated_after
+from providers.local.batch import Batch, OpenDirectories, Rename, repeated_after, replacing
 from providers.local.entries import remove_or_give_back, sha256_on_disk, time_in, version_of
 from providers.local.errors import NOT_AN_OBJECT, NOT_ANSWERING, error_of, object_expected, translated
 from providers.probes import Remembered, folds_names
@@ -70,7 +71,7 @@ class LocalProvider(Provider):
             raise InvalidProviderSettings(str(error)) from error
         if not self._directory.startswith("/") or "\0" in self._directory:
             raise InvalidProviderSettings("configuracion.ruta: debe ser una ruta absoluta")
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._root_descriptor: int | None = None
         self._opening = threading.Lock()
         self._folds_names = Remembered(functools.partial(folds_names, self))
@@ -96,6 +97,13 @@ class LocalProvider(Provider):
         """See `Provider`. All files and their names are on the disk when the first key is yielded: they are synced
         together if the file system supports that, which takes about as long as for one.
         """
+        return self._store(sources, replacing)
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """As `put_many`, but replaces nothing."""
+        return self._store(sources, rename_to_free_name)
+
+    def _store(self, sources: Mapping[str, Source], rename: Rename) -> Iterator[tuple[str, PutReceipt]]:
         with translated("varios ficheros"):
             batch = Batch(self._root(), self.progress, several=len(sources) > 1)
         with batch:
@@ -104,7 +112,7 @@ class LocalProvider(Provider):
                 receipts = {key: batch.write(key, source) for key, source in sources.items()}
             batch.bring_contents_to_disk()
             with in_turn():
-                batch.give_names()
+                batch.give_names(rename)
             batch.bring_names_to_disk()
         yield from receipts.items()
 
@@ -116,7 +124,7 @@ class LocalProvider(Provider):
         with batch:
             receipt = batch.write(key, source)
             self._require_expected(key, expected)
-            batch.give_names()
+            batch.give_names(rename_to_free_name if expected is None else replacing)
             batch.bring_names_to_disk()
         return receipt
 
@@ -139,12 +147,12 @@ class LocalProvider(Provider):
         Correctness does not depend on turns, so a thread waits only briefly for one delayed by its source or by a
         bandwidth limit.
         """
-        has_turn = self._turn.acquire(timeout=LONGEST_TURN_SECONDS)
+        has_turn = self._lock.acquire(timeout=LONGEST_TURN_SECONDS)
         try:
             yield
         finally:
             if has_turn:
-                self._turn.release()
+                self._lock.release()
 
     def open(self, key: str) -> Iterator[bytes]:
         reading = _Reading(key)

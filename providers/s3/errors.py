@@ -26,15 +26,23 @@ from providers.base import (
     SlowDown,
     StorageFull,
 )
-from providers.shared.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, unintelligible, wrong_region
+from providers.shared.answers import (
+    ARCHIVED,
+    ARCHIVED_CODES,
+    CLOCK_IS_OFF,
+    PARSER_ERRORS,
+    clock_is_off,
+    sent_elsewhere,
+    unintelligible,
+    wrong_region,
+)
 from providers.shared.network_errors import PROXY_REFUSES_US, network_error
-from providers.shared.object_store_put import DAMAGED_CODES, TOO_LARGE_CODES
+from providers.shared.object_store_errors import DAMAGED_CODES, TOO_LARGE_CODES
 from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
 LOGGED_CHARACTERS = 300
 """How much of a server's own text is kept, in the debug log only: servers may repeat requests in it."""
 
-ARCHIVED_CODE = "InvalidObjectState"
 CLOCK_CODES = frozenset(("RequestTimeTooSkewed", "RequestExpired"))
 REGION_CODES = frozenset(
     ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
@@ -148,15 +156,19 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     retry_after = headers.get("retry-after")
     if asks_to_slow_down(status, code, retry_after):
-        return SlowDown(f"el servidor pide menos peticiones ({answer})", pause_seconds(retry_after))
+        pause = pause_seconds(retry_after, headers.get("date"))
+        return SlowDown(f"el servidor pide menos peticiones ({answer})", pause)
     region = str(details.get("Region") or "")
     is_elsewhere = code in REGION_CODES or (status in ELSEWHERE and region != "" and code == str(status))
+    moved = None if is_elsewhere else sent_elsewhere(status, headers.get("location"))
+    if moved is not None:
+        return moved
     is_clock = code in CLOCK_CODES or (status == 403 and clock_is_off(headers.get("date")))
     kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (is_elsewhere, InvalidProviderSettings, wrong_region(region)),
         (is_clock, AccessDenied, CLOCK_IS_OFF),
-        (code == ARCHIVED_CODE, ObjectArchived, ARCHIVED),
+        (code in ARCHIVED_CODES, ObjectArchived, ARCHIVED),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),
         (code in CONFLICT_CODES, ProviderUnavailable, "otro programa cambió el objeto o la subida a la vez"),

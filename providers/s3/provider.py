@@ -1,8 +1,8 @@
 """Amazon S3 and compatible servers: MinIO, Ceph, Swift and others.
 
-obstore transfers the bytes, except small uploads, which use `DirectHttp`, and large downloads, which use `S3Requests`,
-as do listings, lookups and deletions. boto3 finds credentials and Amazon's addresses, and handles names that obstore
-refuses.
+`DirectHttp` sends files and parts, or `S3Requests` where a proxy is in the way. obstore reads objects of up to
+`RANGE_SIZE_BYTES`; `S3Requests` reads larger ones and those whose names obstore refuses, lists, looks up and deletes.
+boto3 finds credentials and Amazon's addresses.
 """
 
 from __future__ import annotations
@@ -19,21 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.config
 import botocore.exceptions
-from botocore.credentials import ReadOnlyCredentials
-from obstore.store import S3Store
 
 from config.errors import MigrationError
 from config.fields import Fields
 from config.models import EVERYTHING, ProviderRow, PutReceipt, Span, StoredObject
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
-    CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
     SPANS_AT_ONCE,
-    AccessDenied,
     ConditionFailed,
-    NameEncoding,
     ObjectNotFound,
     Provider,
     ProviderError,
@@ -41,26 +36,20 @@ from providers.base import (
     Source,
     is_directory_of_keys,
 )
+from providers.names import NameEncoding
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.retries import with_retries
+from providers.s3.access import BucketAccess
 from providers.s3.conditions import Conditions, probe_conditions
 from providers.s3.errors import is_optional_refusal, is_unexplained, refused_as_optional, translated_errors
 from providers.s3.reading import ObjectReading
-from providers.s3.requests import (
-    CONNECTIONS,
-    LOST_UPLOADS,
-    Listed,
-    NoSuchUpload,
-    S3Requests,
-    Unfinished,
-    content_md5,
-)
+from providers.s3.requests import LOST_UPLOADS, Listed, NoSuchUpload, S3Requests, Unfinished, content_md5
 from providers.s3.settings import read_settings
 from providers.s3.signature import UNSIGNED_PAYLOAD, RequestSigner
 from providers.s3.uploads import Ending, UploadLost, UploadsInParts, lost_uploads
 from providers.shared.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
-from providers.shared.direct_http import DirectHttp, reaches_directly
-from providers.shared.network import Network, NetworkRules
+from providers.shared.network import NetworkRules
+from providers.shared.object_store_errors import refusal_code, require_stored
 from providers.shared.object_store_get import ObjectStoreGet
 from providers.shared.object_store_put import (
     HashingReader,
@@ -70,15 +59,10 @@ from providers.shared.object_store_put import (
     SentBytes,
     hash_source,
     multipart_md5,
-    network_options,
-    refusal_code,
-    require_stored,
 )
 from providers.shared.resumed_reads import resumed
 
 if TYPE_CHECKING:
-    import boto3
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Credential
     from typing_extensions import Buffer
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
@@ -91,10 +75,6 @@ STANDARD = "STANDARD"
 """The storage class of objects that name none."""
 
 CONDITIONS_OF_MODES: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
-
-AMAZON_URL = "https://s3.amazonaws.com"
-
-REQUESTER_PAYS = {"x-amz-request-payer": "requester"}
 
 RANGE_SIZE_BYTES = 64 * 1024 * 1024
 """Larger objects are read in ranges of this size: a server that reads a whole answer before sending it then has less to
@@ -114,8 +94,7 @@ class S3Provider(Provider):
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row, endpoint_required=self.endpoint_required)
-        self._rules = NetworkRules(Fields("configuracion", row.options))
-        self._rules.for_url(self._settings.endpoint_url or AMAZON_URL)  # checks the rules at once
+        self._access = BucketAccess(self._settings, NetworkRules(Fields("configuracion", row.options)))
         self._names = NameEncoding()
         self._conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
@@ -263,7 +242,10 @@ class S3Provider(Provider):
             return
         at_once = 1 if span == EVERYTHING else SPANS_AT_ONCE
         patience_seconds = ANSWER_TIMEOUT_SECONDS * at_once + hashing_seconds
-        with translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
+        with (
+            translated_errors(),
+            contextlib.closing(self._access.requests(patience_seconds, self._repeated)) as requests,
+        ):
             yield from self._listed(requests, prefix, span)
 
     def _listed(self, requests: S3Requests, prefix: str, span: Span = EVERYTHING) -> Iterator[StoredObject]:
@@ -302,7 +284,7 @@ class S3Provider(Provider):
 
     def _signed_url(self, key: str, seconds: int) -> str:
         with translated_errors():
-            return self._signer_of(self._always).signed_url(self._names.encode(key), seconds)
+            return self._access.signer().signed_url(self._names.encode(key), seconds)
 
     def discard_unfinished(self, prefix: str) -> None:
         self.discard_unfinished_but_for(prefix, lambda _: False)
@@ -313,7 +295,7 @@ class S3Provider(Provider):
             found = self._unfinished_uploads(prefix)
         kept: dict[str, Unfinished] = {}
         for upload in sorted(found, key=lambda upload: upload.begun_at):
-            if is_wanted(self._names.decode(upload.name)) and self._goes_on_as_it_would_begin(upload):
+            if is_wanted(self._names.decode(upload.name)) and self._continues_as_it_would_begin(upload):
                 kept[upload.name] = upload
         for upload in found:
             if kept.get(upload.name) is not upload:
@@ -326,7 +308,7 @@ class S3Provider(Provider):
         with refused_as_optional("s3:AbortMultipartUpload"):
             self._requests.abort(upload)
 
-    def _goes_on_as_it_would_begin(self, upload: Unfinished) -> bool:
+    def _continues_as_it_would_begin(self, upload: Unfinished) -> bool:
         """Not if the row sets encryption: no server shows which encryption an upload was begun with."""
         wanted_class = self._settings.storage_class or STANDARD
         return not self._settings.encryption and (upload.storage_class or STANDARD) == wanted_class
@@ -383,120 +365,35 @@ class S3Provider(Provider):
         return [upload for upload in found if upload.name == name]
 
     def close(self) -> None:
-        for opened in ("_boto3_client", "_signed_requests", "_patient_requests", "_direct"):
+        for opened in ("_signed_requests", "_patient_requests"):
             if opened in self.__dict__:
                 self.__dict__[opened].close()
+        self._access.close()
 
     @functools.cached_property
     def _signed_requests(self) -> S3Requests:
-        return self._new_requests(ANSWER_TIMEOUT_SECONDS)
+        return self._access.requests(ANSWER_TIMEOUT_SECONDS, self._repeated)
 
     @functools.cached_property
     def _patient_requests(self) -> S3Requests:
         """For requests that take the server or the network as long as a part."""
-        return self._new_requests(deadline_seconds(PART_SIZE_BYTES))
-
-    def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
-        return S3Requests(
-            self._bucket_url,
-            self._settings.credentials["region"],
-            self._read_credentials(),
-            self._network,
-            answer_timeout_seconds,
-            self._repeated,
-            self._direct if self._is_reached_directly else None,
-            self._always,
-        )
-
-    @property
-    def _bucket_url(self) -> str:
-        bucket = f"/{self._settings.bucket}" if self._path_style and not self._settings.accelerate else ""
-        return f"{self._obstore_endpoint()}{bucket}"
-
-    @functools.cached_property
-    def _network(self) -> Network:
-        return self._rules.for_url(self._bucket_url)
+        return self._access.requests(deadline_seconds(PART_SIZE_BYTES), self._repeated)
 
     @property
     def _requests(self) -> S3Requests:
         with self._first_use:
             return self._signed_requests
 
-    def _read_credentials(self) -> Callable[[], ReadOnlyCredentials]:
-        """The row's key pair, or the current one of the SDK's default chain, which may renew it at any time."""
-        if "access_key" in self._settings.credentials:
-            names = ("access_key", "secret_key", "session_token")
-            fixed = ReadOnlyCredentials(*(self._settings.credentials.get(name) for name in names))
-            return lambda: fixed
-        return lambda: self._chain_credentials().get_frozen_credentials()
-
-    def _chain_credentials(self) -> Any:
-        found = self._session.get_credentials()
-        if found is None:
-            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
-        return found
-
-    @functools.cached_property
-    def _session(self) -> boto3.Session:
-        import boto3  # here: importing it takes as long as the rest of a short run, and most runs do not need it
-
-        session = boto3.Session(
-            aws_access_key_id=self._settings.credentials.get("access_key"),
-            aws_secret_access_key=self._settings.credentials.get("secret_key"),
-            aws_session_token=self._settings.credentials.get("session_token"),
-            region_name=self._settings.credentials["region"],
-        )
-        if "access_key" not in self._settings.credentials:
-            self._let_credentials_be_found(session)
-        return session
-
-    def _let_credentials_be_found(self, session: boto3.Session) -> None:
-        """The default chain may contact other Amazon servers through its own clients."""
-        network = self._rules.for_url(AMAZON_URL)
-        inner: Any = session._session  # boto3 hands on neither of these settings
-        inner.set_config_variable("ca_bundle", network.trust.path)
-        inner.set_default_client_config(botocore.config.Config(proxies=network.proxies))
-
-    @functools.cached_property
-    def _boto3_client(self) -> Any:
-        """boto3's client, for its knowledge of Amazon's addresses."""
-        addressing: Any = {
-            "addressing_style": "path" if self._path_style else "virtual",
-            "use_accelerate_endpoint": self._settings.accelerate,
-        }
-        settings: Any = botocore.config.Config  # its stubs lack `ignore_configured_endpoint_urls`
-        client: Any = self._session.client(
-            "s3",
-            endpoint_url=self._settings.endpoint_url,
-            config=settings(
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                read_timeout=ANSWER_TIMEOUT_SECONDS,
-                retries={"total_max_attempts": 1},
-                max_pool_connections=CONNECTIONS,
-                signature_version="s3v4",
-                ignore_configured_endpoint_urls=True,
-                # Many servers that are not Amazon's reject the checksums that boto3 adds by default since 1.36.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3=addressing,
-            ),
-        )
-        return client
-
     @functools.cached_property
     def _obstore_upload(self) -> ObjectStorePut:
-        send = self._send_small if self._is_reached_directly else self._send_small_by_session
+        send = self._send_small if self._access.is_reached_directly else self._send_small_by_session
         return ObjectStorePut(
-            self._build_store, self._settings.endpoint_url, send_small=send, largest_small_bytes=PART_SIZE_BYTES
+            self._access.build_store, self._settings.endpoint_url, send_small=send, largest_small_bytes=PART_SIZE_BYTES
         )
-
-    @functools.cached_property
-    def _is_reached_directly(self) -> bool:
-        return reaches_directly(self._bucket_url, self._network)
 
     def _send_small(self, name: str, content: Buffer, sent: SentBytes, mode: Mode) -> None:
         path, headers = self._signers[mode].sign(name, sent.sha256, content_md5(sent.md5))
-        require_stored(self._direct.put(path, headers, content))
+        require_stored(self._access.direct.put(path, headers, content))
 
     def _send_small_by_session(self, name: str, content: Buffer, sent: SentBytes, mode: Mode) -> None:
         """Through a proxy, say."""
@@ -507,17 +404,18 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _uploads_in_parts(self) -> UploadsInParts:
-        put_part = self._put_part if self._is_reached_directly else self._put_part_by_session
+        put_part = self._put_part if self._access.is_reached_directly else self._put_part_by_session
         return UploadsInParts(
             self._obstore_upload, self._signed_requests, self._patient_requests, put_part, self._repeated
         )
 
     def _put_part(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
         """Over TLS the bytes need no hash of their own for the signature."""
-        sha256 = UNSIGNED_PAYLOAD if self._bucket_url.startswith("https:") else hashlib.sha256(content).hexdigest()
+        is_secure = self._access.bucket_url.startswith("https:")
+        sha256 = UNSIGNED_PAYLOAD if is_secure else hashlib.sha256(content).hexdigest()
         query = f"partNumber={number}&uploadId={urllib.parse.quote(upload.upload_id, safe='')}"
         path, headers = self._part_signer.sign(upload.name, sha256, content_md5(md5), query)
-        answer = self._direct.put(path, headers, content)
+        answer = self._access.direct.put(path, headers, content)
         if refusal_code(answer) in LOST_UPLOADS or answer.status == NOT_IMPLEMENTED:
             raise UploadLost("el servidor ya no tiene la subida, o no admite otra vez una parte suya")
         require_stored(answer)
@@ -531,27 +429,13 @@ class S3Provider(Provider):
             return self._patient.put_part(upload, number, bytes(content), content_md5(md5))
 
     @functools.cached_property
-    def _direct(self) -> DirectHttp:
-        return DirectHttp(self._bucket_url, self._network.trust)
-
-    @functools.cached_property
     def _signers(self) -> Mapping[Mode, RequestSigner]:
         modes = CONDITIONS_OF_MODES.items()
-        return {
-            mode: self._signer_of({**condition, **self._object_headers, **self._always}) for mode, condition in modes
-        }
-
-    @property
-    def _always(self) -> Mapping[str, str]:
-        """The headers of every request."""
-        return REQUESTER_PAYS if self._settings.requester_pays else {}
+        return {mode: self._access.signer({**condition, **self._object_headers}) for mode, condition in modes}
 
     @functools.cached_property
     def _part_signer(self) -> RequestSigner:
-        return self._signer_of(self._always)
-
-    def _signer_of(self, headers: Mapping[str, str]) -> RequestSigner:
-        return RequestSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
+        return self._access.signer()
 
     @property
     def _object_headers(self) -> dict[str, str]:
@@ -579,58 +463,12 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _obstore_download(self) -> ObjectStoreGet:
-        return ObjectStoreGet(self._build_store, self._settings.endpoint_url)
+        return ObjectStoreGet(self._access.build_store, self._settings.endpoint_url)
 
     @property
     def _download(self) -> ObjectStoreGet:
         with self._first_use, translated_errors():
             return self._obstore_download
-
-    def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
-        """obstore's client. It also reads `AWS_*` from the environment, unless the settings given here override them.
-
-        `AWS_ENDPOINT_URL_S3` outranks even the argument `endpoint`, so the endpoint is set under that name too.
-        """
-        endpoint = self._obstore_endpoint()
-        config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
-        if self._settings.requester_pays:
-            config["request_payer"] = True
-        return S3Store(
-            self._settings.bucket,
-            config=config,
-            endpoint=endpoint,
-            virtual_hosted_style_request=not self._path_style,
-            region=self._settings.credentials["region"],
-            credential_provider=self._obstore_credentials(),
-            client_options={**client_options, **network_options(self._network)},
-            retry_config=retry_config,
-        )
-
-    @property
-    def _path_style(self) -> bool:
-        """Whether the bucket goes in the path: Amazon's certificates do not cover bucket names with dots."""
-        return self._settings.endpoint_url is not None or "." in self._settings.bucket
-
-    def _obstore_endpoint(self) -> str:
-        if self._settings.accelerate:
-            return f"https://{self._settings.bucket}.s3-accelerate.amazonaws.com"
-        endpoint = self._settings.endpoint_url or str(self._boto3_client.meta.endpoint_url)
-        return endpoint if self._path_style else endpoint.replace("://", f"://{self._settings.bucket}.", 1)
-
-    def _obstore_credentials(self) -> Callable[[], S3Credential]:
-        """The row's key pair, or the SDK's default chain: environment, profile, role of the machine."""
-        if "access_key" in self._settings.credentials:
-            fixed: S3Credential = {
-                "access_key_id": self._settings.credentials["access_key"],
-                "secret_access_key": self._settings.credentials["secret_key"],
-                "token": self._settings.credentials.get("session_token"),
-                "expires_at": None,
-            }
-            return lambda: fixed
-        self._chain_credentials()
-        from obstore.auth.boto3 import Boto3CredentialProvider  # it imports boto3
-
-        return Boto3CredentialProvider(self._session)
 
 
 class MinioProvider(S3Provider):

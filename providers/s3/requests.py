@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import re
-import ssl
 import urllib.parse
 import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,17 +23,16 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest, HeadersDict
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
-from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, CannotUnarchive, IntegrityError
+from providers.base import ANSWER_TIMEOUT_SECONDS, CannotUnarchive, IntegrityError
+from providers.retries import Repeated
+from providers.s3.session import new_session
 from providers.s3.signature import NOTHING, SHA256_OF_NOTHING, RequestSigner
-from providers.shared.answers import PATIENCE_SECONDS, paced, unintelligible
+from providers.s3.xml_answers import OBJECTS, PARTS, UPLOADS, Listing, parsed_xml, plain_tag
+from providers.shared.answers import unintelligible
 from providers.shared.direct_http import DirectHttp
 from providers.shared.network import Network
-
-CONNECTIONS = 32
-"""Connections kept open: more than the threads in use."""
 
 NOT_OFFERED = ("MethodNotAllowed", "NotImplemented")
 """How servers without an archive refuse a request to bring something back from it."""
@@ -91,9 +89,6 @@ RESTORE_REQUEST = b"<RestoreRequest><Days>7</Days></RestoreRequest>"
 """For a week, by the usual tier of the storage class."""
 
 LOST_UPLOADS = {"NoSuchUpload": NoSuchUpload, "InvalidPart": InvalidPart}
-
-Repeated = Callable[[Callable[[], Any]], Any]
-"""Runs one request of several, with retries, and returns its result."""
 
 
 class S3Requests:
@@ -157,7 +152,7 @@ class S3Requests:
         return next((part for part in map(_stored_part, items) if part.number == number), None)
 
     def _items(
-        self, listing: _Listing, name: str | None, query: dict[str, str], beginning: Mapping[str, str] | None = None
+        self, listing: Listing, name: str | None, query: dict[str, str], beginning: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, str]]:
         """The listed items of an object, or of the bucket if `None`."""
         following = dict(beginning or {})
@@ -173,7 +168,7 @@ class S3Requests:
             items, next_following = self._repeated(page)
 
     def _page(
-        self, listing: _Listing, name: str | None, query: dict[str, str]
+        self, listing: Listing, name: str | None, query: dict[str, str]
     ) -> tuple[Sequence[dict[str, str]], dict[str, str]]:
         return listing.page(self._listed(name, query).content)
 
@@ -248,8 +243,8 @@ class S3Requests:
 
     def begin_upload(self, name: str, headers: Mapping[str, str]) -> Unfinished:
         """Begin an upload in parts."""
-        root = _parsed(self._send("POST", name, {"uploads": ""}, headers).content)
-        upload_id = next((node.text for node in root if _plain(node.tag) == "UploadId"), None)
+        root = parsed_xml(self._send("POST", name, {"uploads": ""}, headers).content)
+        upload_id = next((node.text for node in root if plain_tag(node.tag) == "UploadId"), None)
         if not upload_id:
             raise unintelligible("no es una subida")
         return Unfinished(name, upload_id)
@@ -269,7 +264,7 @@ class S3Requests:
         content = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
         query = {"uploadId": upload.upload_id}
         answer = self._send("POST", upload.name, query, headers, content)
-        root = _plain(_parsed(answer.content).tag)
+        root = plain_tag(parsed_xml(answer.content).tag)
         if root == "Error":
             raise _refused(answer, answer.content, "POST")
         if root != "CompleteMultipartUploadResult":
@@ -339,38 +334,6 @@ class _Answer:
     content: bytes
 
 
-def new_session(network: Network, answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> Any:
-    """A botocore session that follows a `Network` and gives up on trickling answers."""
-    session = _SessionOfNetwork(network, answer_timeout_seconds)
-    use_paced_connections(session, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
-    return session
-
-
-class _SessionOfNetwork(URLLib3Session):
-    """Uses the certificates and proxy of a `Network`.
-
-    botocore would read its certificate file for each new connection, which takes longer than connecting.
-    """
-
-    def __init__(self, network: Network, answer_timeout_seconds: float) -> None:
-        self._network = network
-        beginning: Any = super().__init__  # its stubs know neither two timeouts nor what a proxy's certificate is for
-        beginning(
-            proxies=network.proxies,
-            timeout=(CONNECT_TIMEOUT_SECONDS, answer_timeout_seconds),
-            max_pool_connections=CONNECTIONS,
-        )
-
-    def _get_ssl_context(self) -> Any:
-        return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:
-        """Nothing to do: the context has the certificates already."""
-
-    def _setup_proxy_ssl_context(self, proxy_url: str) -> Any:
-        return self._network.trust.context if proxy_url.startswith("https:") else None
-
-
 class Body:
     """The body of an answer, which is read once."""
 
@@ -394,74 +357,6 @@ class Body:
         self._raw.close()
 
 
-def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Make a botocore session give up on trickling answers.
-
-    botocore has no setting for this; `tests/providers/test_answers.py` notices if its internals move.
-    """
-    session._pool_classes_by_scheme.update(paced(session._pool_classes_by_scheme, patience_seconds))
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """A kind of S3 listing: the possible names of its root, the name of an item, and the fields for the next page."""
-
-    roots: frozenset[str]
-    item: str
-    markers: Mapping[str, str]
-    encoded_markers: frozenset[str] = frozenset()
-    has_keys: bool = True
-    """Whether items have a name, which may be encoded."""
-
-    def page(self, content: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
-        """A page's items, and the parameters that ask for the next one, none after the last.
-
-        Raises `ProviderUnavailable` for an answer that is not a listing, such as a login page, or the parser's errors.
-        """
-        fields, items = self._fields_and_items(content)
-        is_encoded = fields.get("EncodingType") == "url"  # not every server encodes when asked to
-        decode = urllib.parse.unquote_plus if is_encoded else str
-        for item in items:
-            if self.has_keys:
-                item["Key"] = decode(item["Key"])
-        if fields.get("IsTruncated", "false").lower() != "true":
-            return items, {}
-        return items, {
-            parameter: decode(fields[field]) if field in self.encoded_markers else fields[field]
-            for field, parameter in self.markers.items()
-        }
-
-    def _fields_and_items(self, content: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:
-        fields: dict[str, str] = {}
-        items = []
-        for node in self._parsed(content):
-            if _plain(node.tag) == self.item:
-                items.append({_plain(child.tag): child.text or "" for child in node})
-            else:
-                fields[_plain(node.tag)] = node.text or ""
-        return fields, items
-
-    def _parsed(self, content: bytes) -> ElementTree.Element:
-        root = _parsed(content)
-        if _plain(root.tag) not in self.roots:
-            raise unintelligible("no es un listado")
-        return root
-
-
-OBJECTS = _Listing(frozenset({"ListBucketResult"}), "Contents", {"NextContinuationToken": "continuation-token"})
-UPLOADS = _Listing(
-    frozenset({"ListMultipartUploadsResult"}),
-    "Upload",
-    {"NextKeyMarker": "key-marker", "NextUploadIdMarker": "upload-id-marker"},
-    frozenset({"NextKeyMarker"}),
-)
-PARTS = _Listing(
-    frozenset({"ListPartsResult", "ListPartsResponse"}),  # the second one is moto's
-    "Part",
-    {"NextPartNumberMarker": "part-number-marker"},
-    has_keys=False,
-)
-
 ENCODED = {"encoding-type": "url"}
 """Requests percent-encoded names, because XML cannot hold all of them."""
 
@@ -475,19 +370,6 @@ def content_md5(md5: str | None) -> dict[str, str]:
 
 def _stored_part(item: Mapping[str, str]) -> StoredPart:
     return StoredPart(int(item["PartNumber"]), int(item["Size"]), item["ETag"])
-
-
-def _parsed(content: bytes) -> ElementTree.Element:
-    """The root of an answer; a slow server may send spaces before it."""
-    try:
-        return ElementTree.fromstring(content.strip())  # noqa: S314 expat refuses to blow up entities since 2.4
-    except ElementTree.ParseError as error:
-        raise unintelligible("no es XML") from error
-
-
-def _plain(tag: str) -> str:
-    """Without the namespace, which some servers leave out."""
-    return tag.rpartition("}")[2]
 
 
 def _quoted(text: str, safe: str = "") -> str:
@@ -544,7 +426,7 @@ def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
 def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """A refusal in boto3's form: the status serves as the code if there is none."""
     try:
-        told = {_plain(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
+        told = {plain_tag(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
     except ElementTree.ParseError:
         told = {}
     error = {
@@ -552,5 +434,5 @@ def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[st
         "Message": told.get("Message", ""),
         "Region": headers.get("x-amz-bucket-region") or told.get("Region") or "",
     }
-    told_headers = {name.lower(): value for name in ("Date", "Retry-After") if (value := headers.get(name))}
+    told_headers = {name.lower(): value for name in ("Date", "Location", "Retry-After") if (value := headers.get(name))}
     return {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": told_headers}}

@@ -19,9 +19,10 @@ from providers.base import (
     SlowDown,
     Source,
 )
+from providers.retries import Repeated
 from providers.s3.conditions import ConditionUnknown, refused_as_unknown
 from providers.s3.errors import translated_errors
-from providers.s3.requests import LostUpload, Repeated, S3Requests, StoredPart, Unfinished
+from providers.s3.requests import LostUpload, S3Requests, StoredPart, Unfinished
 from providers.shared.object_store_put import Md5Of, ObjectStorePut, SentBytes, multipart_md5
 
 if TYPE_CHECKING:

@@ -46,12 +46,12 @@ class KeptFiles:
     """The unfinished files that later uploads may begin with. Safe for several threads."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._files: list[KeptFile] = []
 
     def forget_below(self, prefix: str, unfinished: Sequence[Entry]) -> Sequence[Entry]:
         """Keep no unfinished file below a prefix. Returns those to discard, which is all."""
-        with self._turn:
+        with self._lock:
             self._files = [file for file in self._files if not "/".join((*file.directory, "")).startswith(prefix)]
         return unfinished
 
@@ -59,7 +59,7 @@ class KeptFiles:
         """Keep the unfinished files below a prefix that are worth it. Returns those to discard."""
         self.forget_below(prefix, unfinished)
         worth = [entry for entry in unfinished if (entry[2].size_bytes or 0) > IN_FLIGHT_BYTES]
-        with self._turn:
+        with self._lock:
             self._files += [KeptFile(directory, name, found.size_bytes or 0) for directory, name, found in worth]
         return [entry for entry in unfinished if entry not in worth]
 
@@ -68,20 +68,20 @@ class KeptFiles:
         if not self._files:
             return ()
         targets = [(tuple(directories), target) for *directories, target in map(parts_of_key, keys)]
-        with self._turn:
+        with self._lock:
             theirs = [file for file in self._files if any(file.is_of(*target) for target in targets)]
             self._files = [file for file in self._files if file not in theirs]
         return theirs
 
     def add(self, files: Iterable[object]) -> None:
         """Keep what `hand_over` returned in another process."""
-        with self._turn:
+        with self._lock:
             self._files += [file for file in files if isinstance(file, KeptFile)]
 
     def take(self, key: str, size_bytes: int) -> KeptFile | None:
         """The largest one that was begun for a key and is no larger than its object; it is given out once."""
         *directories, target = parts_of_key(key)
-        with self._turn:
+        with self._lock:
             of_key = [file for file in self._files if file.is_of(tuple(directories), target)]
             usable = [file for file in of_key if file.size_bytes <= size_bytes]
             if not usable:

@@ -54,7 +54,7 @@ from providers.sftp.protocol import (
 from providers.sftp.server_hashing import ServerHashing
 from providers.sftp.sessions import SessionPool
 from providers.sftp.ssh import CommandFailed, CommandUnanswered, read_settings
-from providers.sftp.storing import Storing, discarded_on_error, post_content, require_stored
+from providers.sftp.storing import GiveNames, Storing, discarded_on_error, post_content, require_stored
 from providers.shared.resumed_reads import resumed
 
 VERIFICATIONS = ("auto", "comando", "lectura")
@@ -112,16 +112,24 @@ class SftpProvider(Provider):
 
         A file too large to lose as a whole with a session is stored over several sessions, if needed.
         """
+        return self._store(sources, self._storing.rename)
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """As `put_many`, by requests that replace nothing."""
+        return self._store(sources, self._storing.rename_to_nothing)
+
+    def _store(self, sources: Mapping[str, Source], give_names: GiveNames) -> Iterator[tuple[str, PutReceipt]]:
         if len(sources) == 1:
             [(key, source)] = sources.items()
             if source.size_bytes > IN_FLIGHT_BYTES:
-                yield key, self._storing.put_large(key, source, self._storing.rename_one)
+                yield key, self._storing.put_large(key, source, lambda session, file: give_names(session, [file]))
                 return
         with self._base.session(next(iter(sources), "")) as session:
             files = [
                 self._storing.unfinished_file(session, key, MeteredSource(source)) for key, source in sources.items()
             ]
-            self._storing.store(session, files)
+            with self._storing.unnamed(session, files):
+                give_names(session, files)
         yield from ((file.key, file.source.receipt()) for file in files)
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:

@@ -34,6 +34,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
 )
+from providers.connecting import connect
 from providers.sftp.protocol import Pulse, SessionLost, SftpSession, string
 from providers.sftp.ssh_authentication import Authentication, TooManyAttempts, TransportThatListens
 
@@ -299,7 +300,7 @@ class SshConnection:
 
 def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
     try:
-        tcp = socket.create_connection((settings.host, settings.port), timeout=CONNECT_TIMEOUT_SECONDS)
+        tcp = connect(settings.host, settings.port, CONNECT_TIMEOUT_SECONDS)
     except OSError as error:
         raise ProviderUnavailable(f"no se pudo conectar con {where}: {_explain_socket(error)}") from error
     try:

@@ -21,6 +21,7 @@ from providers.sftp.protocol import (
     FSYNC,
     POSIX_RENAME,
     RESUME_FLAGS,
+    Answer,
     PacketType,
     SessionLost,
     SftpSession,
@@ -44,6 +45,9 @@ class UnfinishedFile:
 
 GiveName = Callable[[SftpSession, UnfinishedFile], None]
 """Renames a finished file. Raises `ProviderError`, and `StatusError` for a refusal not yet explained."""
+
+GiveNames = Callable[[SftpSession, Sequence[UnfinishedFile]], None]
+"""The same for several files."""
 
 
 class _LargeFile:
@@ -77,10 +81,11 @@ class _LargeFile:
 
 @dataclass(frozen=True, slots=True)
 class _SentContent:
-    """The requests that sent a file's bytes, those that ended it, and the one for its size."""
+    """The requests that sent a file's bytes, that synced it, if any, that closed it, and the one for its size."""
 
     writes: Sequence[int]
-    endings: Sequence[int]
+    synced: Sequence[int]
+    closed: int
     looked: int
 
 
@@ -97,11 +102,6 @@ class Storing:
         *directories, name = parts_of_key(key)
         path = self._base.path(session, directories, temporary_name(name))
         return UnfinishedFile(key, directories, path, self._base.path(session, directories, name), source)
-
-    def store(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
-        """Store files, each under its temporary name first."""
-        with self.unnamed(session, files):
-            self._rename(session, files)
 
     @contextlib.contextmanager
     def unnamed(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Storing:
             handles: list[bytes] = []
             discarded = discarded_on_error(session, handles, [file.path], continued_later(session))
             with discarded, self._refusal_explained(session, file):
-                handle = self._open_to_go_on(session, large, file)
+                handle = self._open_to_continue(session, large, file)
                 if handle is None:
                     return None
                 handles.append(handle)
@@ -169,7 +169,7 @@ class Storing:
                     content.acknowledge()
                 return _size_when_ended(session, sent)
 
-    def _open_to_go_on(self, session: SftpSession, large: _LargeFile, file: UnfinishedFile) -> bytes | None:
+    def _open_to_continue(self, session: SftpSession, large: _LargeFile, file: UnfinishedFile) -> bytes | None:
         """The handle of the unfinished file, created at first; `None` if it has lost bytes."""
         if large.content.acknowledged_bytes:
             return _reopened(session, file.path, large.content.acknowledged_bytes)
@@ -218,26 +218,23 @@ class Storing:
         """Rename a finished file if exactly `expected` has its final name. Raises `ConditionFailed`."""
         require_expected(file.key, self._base.find(session, file.key), expected)
         if expected is None:
-            self._rename_to_nothing(session, file)
+            self.rename_to_nothing(session, [file])
         else:
-            self._rename(session, [file])
+            self.rename(session, [file])
 
-    def rename_one(self, session: SftpSession, file: UnfinishedFile) -> None:
-        """Rename a finished file, replacing an existing one."""
-        self._rename(session, [file])
+    def rename_to_nothing(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
+        """Rename finished files whose final names are free. Raises `ConditionFailed`."""
+        asked = [session.post(PacketType.RENAME, string(file.path) + string(file.target)) for file in files]
+        for file, number in zip(files, asked, strict=True):
+            try:
+                with self._refusal_explained(session, file):
+                    session.answer(number).require_ok()
+            except ProviderError:
+                if session.in_step:
+                    require_expected(file.key, self._base.find(session, file.key), None)
+                raise
 
-    def _rename_to_nothing(self, session: SftpSession, file: UnfinishedFile) -> None:
-        """Rename a finished file if its final name is free. Raises `ConditionFailed`."""
-        answer = session.ask(PacketType.RENAME, string(file.path) + string(file.target))
-        try:
-            with self._refusal_explained(session, file):
-                answer.require_ok()
-        except ProviderError:
-            if session.in_step:
-                require_expected(file.key, self._base.find(session, file.key), None)
-            raise
-
-    def _rename(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
+    def rename(self, session: SftpSession, files: Sequence[UnfinishedFile]) -> None:
         """Rename finished files, replacing existing ones."""
         if POSIX_RENAME not in session.extensions:
             for file in files:
@@ -283,9 +280,9 @@ def post_content(session: SftpSession, handle: bytes, path: bytes, source: Meter
 
 def _end_content(session: SftpSession, handle: bytes, path: bytes, writes: Sequence[int]) -> _SentContent:
     """Sync a written file if the server can, close it, and request its size."""
-    endings = [session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []
-    endings.append(session.post(PacketType.CLOSE, string(handle)))
-    return _SentContent(writes, endings, session.post(PacketType.LSTAT, string(path)))
+    synced = [session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []
+    closed = session.post(PacketType.CLOSE, string(handle))
+    return _SentContent(writes, synced, closed, session.post(PacketType.LSTAT, string(path)))
 
 
 def _reopened(session: SftpSession, path: bytes, acknowledged_bytes: int) -> bytes | None:
@@ -318,9 +315,21 @@ def require_stored(session: SftpSession, sent: _SentContent, source: MeteredSour
 
 def _size_when_ended(session: SftpSession, sent: _SentContent) -> int | None:
     """The size of a synced and closed file. Raises `StatusError`."""
-    for number in sent.endings:
-        session.answer(number, patient=True).require_ok()
+    for number in sent.synced:
+        _require_synced(session.answer(number, patient=True))
+    session.answer(sent.closed, patient=True).require_ok()
     return session.answer(sent.looked).attributes().size_bytes
+
+
+def _require_synced(answer: Answer) -> None:
+    """Raises `StatusError` for a file that is not on the disk. A server may announce that it syncs, and then have no
+    way to do so in the store behind it: it is as one that announces nothing.
+    """
+    try:
+        answer.require_ok()
+    except StatusError as error:
+        if error.code != StatusCode.UNSUPPORTED:
+            raise
 
 
 def _require_size(stored_bytes: int | None, sent_bytes: int) -> None:

@@ -10,18 +10,26 @@ from __future__ import annotations
 import http.client
 import io
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
+import urllib3.exceptions
+
+from config.logs import one_line
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     TRANSFER_TIMEOUT_SECONDS,
+    InvalidProviderSettings,
+    ProviderError,
     ProviderUnavailable,
 )
+from providers.connecting import connect
 from providers.shared.throttling import UNINTELLIGIBLE_DATE
 
 if TYPE_CHECKING:
@@ -56,6 +64,9 @@ ARCHIVED = (
     "el objeto está archivado: pida que se saque del archivo con restore --request-restore, "
     "y repita cuando haya terminado"
 )
+ARCHIVED_CODES = frozenset(("InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"))
+"""S3's code for reading an archived object, and Azure's; the last one while it is on its way back."""
+
 REGION = re.compile(r"[a-z]{2}[a-z0-9-]{2,30}")
 
 
@@ -73,6 +84,30 @@ def wrong_region(region: str) -> str:
     if not REGION.fullmatch(region):
         return NO_REGION
     return f"el bucket está en la región {region}: ponga credenciales.region = {region}"
+
+
+MOVED_FOR_GOOD = frozenset((301, 308))
+MOVED_FOR_NOW = frozenset((302, 303, 307))
+
+
+def sent_elsewhere(status: int, location: str | None) -> ProviderError | None:
+    """The error for an answer that sends the client to another server, as proxies do from http to https; `None` for
+    any other answer.
+
+    No client follows: a signature is valid for one server only, and a followed PUT becomes a GET. The message shows
+    the server, but neither the path nor the query, which may hold a secret.
+    """
+    if location is None or status not in MOVED_FOR_GOOD | MOVED_FOR_NOW:
+        return None
+    try:
+        parts = urlsplit(location)
+        server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "otra dirección"
+    except ValueError:
+        server = "otra dirección"
+    told = f"el servidor no atiende la petición y manda a {one_line(server)} (HTTP {status})"
+    if status in MOVED_FOR_NOW:
+        return ProviderUnavailable(told)
+    return InvalidProviderSettings(f"{told}: si es suya, corrija la dirección en configuracion")
 
 
 def unintelligible(detail: object) -> ProviderUnavailable:
@@ -138,14 +173,40 @@ class PacedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_PacedFile(cast("Any", self.fp).detach(), Pace(self.patience_seconds)))
 
 
+class _QuickToConnect:
+    """A connection of urllib3's that waits no longer for a name of many addresses than for one address.
+
+    As in urllib3's own `SOCKSConnection`, that is what `_new_conn` is replaced for.
+    """
+
+    def _new_conn(self: Any) -> socket.socket:
+        try:
+            connected = connect(self._dns_host.strip("[]"), self.port, CONNECT_TIMEOUT_SECONDS)
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise urllib3.exceptions.ConnectTimeoutError(self, "timed out") from error
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+        for option in self.socket_options or ():
+            connected.setsockopt(*option)
+        return connected
+
+
 def paced(pool_classes: Mapping[str, type[Any]], patience_seconds: float = PATIENCE_SECONDS) -> dict[str, type[Any]]:
-    """urllib3's classes of connection pools by scheme, or an SDK's own, changed to read `PacedResponse`s."""
+    """urllib3's classes of connection pools by scheme, or an SDK's own, changed to connect within a time, and to read
+    `PacedResponse`s.
+    """
     response_class = type("PacedResponse", (PacedResponse,), {"patience_seconds": patience_seconds})
     return {
         scheme: type(
             pool.__name__,
             (pool,),
-            {"ConnectionCls": type("PacedConnection", (pool.ConnectionCls,), {"response_class": response_class})},
+            {
+                "ConnectionCls": type(
+                    "PacedConnection", (_QuickToConnect, pool.ConnectionCls), {"response_class": response_class}
+                )
+            },
         )
         for scheme, pool in pool_classes.items()
     }

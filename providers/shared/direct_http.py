@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
+from providers.connecting import connect
 from providers.shared.answers import SLOWEST_ANSWER_BYTES_PER_SECOND, deadline_seconds, unintelligible
 from providers.shared.network import Network, Trust
 from providers.shared.network_errors import network_error
@@ -157,7 +158,7 @@ class DirectHttp:
             self._idle.append(connection)
 
     def _new(self) -> _Connection:
-        plain = socket.create_connection(self._address, CONNECT_TIMEOUT_SECONDS)
+        plain = connect(*self._address, CONNECT_TIMEOUT_SECONDS)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._is_secure:
             return _Connection(plain)

@@ -1,4 +1,4 @@
-"""Downloads through obstore, which carries the bytes of S3, MinIO and Azure; their own SDKs do everything else."""
+"""Downloads through obstore from S3, MinIO and Azure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import obstore
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, ProviderUnavailable
 from providers.shared.answers import paced_chunks
-from providers.shared.object_store_put import BuildStore, client_options, translated_errors
+from providers.shared.object_store_errors import translated_errors
+from providers.shared.object_store_put import BuildStore, client_options
 
 if TYPE_CHECKING:
     from obstore import GetResult

@@ -10,8 +10,8 @@ import obstore
 from config.logs import one_line
 from providers.base import ConditionFailed, IntegrityError, ProviderUnavailable
 from providers.shared.answers import paced_chunks
+from providers.shared.object_store_errors import translated_errors
 from providers.shared.object_store_get import ObjectStoreGet
-from providers.shared.object_store_put import translated_errors
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta

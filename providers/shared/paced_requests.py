@@ -71,9 +71,14 @@ class PacedAdapter(HTTPAdapter):
         return manager
 
 
+def _nowhere(_answer: requests.Response) -> None:
+    """Where a redirection leads: it is an answer like any other. See `answers.sent_elsewhere`."""
+
+
 def mount_paced(session: Session, rules: NetworkRules) -> None:
-    """Send all requests of a session through a `PacedAdapter`, unaffected by `.netrc`."""
+    """Send all requests of a session through a `PacedAdapter`, unaffected by `.netrc`, and follow no redirection."""
     session.trust_env = False
+    session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]
     for scheme in ("https://", "http://"):
         session.mount(scheme, PacedAdapter(rules))
 

@@ -19,19 +19,19 @@ class PartBuffers:
         self.size_bytes = size_bytes
         """What a buffer holds."""
 
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._wanted = 0
         self._filled: list[mmap.mmap] = []
 
     @contextmanager
     def kept(self, buffers: int) -> Iterator[None]:
         """Keep this number of additional buffers for reuse; afterwards return surplus memory to the system."""
-        with self._turn:
+        with self._lock:
             self._wanted += buffers
         try:
             yield
         finally:
-            with self._turn:
+            with self._lock:
                 self._wanted -= buffers
                 self._filled.sort(key=_is_unread)  # the others may soon be used again
                 del self._filled[self._wanted :]
@@ -44,12 +44,12 @@ class PartBuffers:
         buffer = self._unread()
         fill(buffer, size_bytes, pieces)
         view = memoryview(buffer)[:size_bytes]
-        with self._turn:
+        with self._lock:
             self._filled.append(buffer)
         return view
 
     def _unread(self) -> mmap.mmap:
-        with self._turn:
+        with self._lock:
             for position, buffer in enumerate(self._filled):
                 if _is_unread(buffer):
                     return self._filled.pop(position)

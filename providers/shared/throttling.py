@@ -27,15 +27,24 @@ def asks_to_slow_down(status: int, code: str | None, retry_after: str | None = N
     return status == 429 or code in SLOW_DOWN_CODES or (retry_after is not None and status in PASSING_STATUSES)
 
 
-def pause_seconds(retry_after: str | None) -> float:
-    """How long the header asks to wait, in seconds or until a date; 0 where it asks for nothing that makes sense."""
+def pause_seconds(retry_after: str | None, date: str | None = None) -> float:
+    """How long the header asks to wait, in seconds or until a date; 0 where it asks for nothing that makes sense.
+
+    `date` is the answer's own date: a moment on the server's clock counts from there, as this host's may be off.
+    """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    until, since = _moment(text), _moment(date or "")
+    return 0.0 if until is None else max(0.0, until - (time.time() if since is None else since))
+
+
+def _moment(text: str) -> float | None:
+    """A date in seconds since 1970; `None` for a text that is no date."""
     try:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:  # a date whose zone is written `-0000`
             moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - time.time())
+        return moment.timestamp()
     except UNINTELLIGIBLE_DATE:
-        return 0.0
+        return None

@@ -124,6 +124,7 @@ class Attempts(Session):
             bool(row["foreign_objects_here"]),
             bool(row["committed_here"]),
             row["committed_manifest_sha256"],
+            row["last_recorded"],
         )
 
     def note_place(self, attempt: Attempt, *, foreign_objects: bool) -> None:

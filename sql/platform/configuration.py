@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from config.errors import ConfigurationError
 from config.fields import FieldError
@@ -18,6 +19,31 @@ from sql.session import Session
 BYTEA_AS_TEXT = r"\\x(?:[0-9a-f]{2})*"
 
 
+class UnreadableRow(NamedTuple):
+    """A row of `cloud_providers` from which no provider can be built, and why."""
+
+    row: Row
+    error: FieldError
+
+    @property
+    def id(self) -> int:
+        """The provider's id."""
+        number: int = self.row["id"]
+        return number
+
+    @property
+    def name(self) -> str:
+        """What operators call the provider."""
+        return provider_name(self.row)
+
+
+class ProviderRows(NamedTuple):
+    """All rows of `cloud_providers`."""
+
+    readable: Sequence[ProviderRow]
+    unreadable: Sequence[UnreadableRow]
+
+
 class Configuration(Session):
     """The part of `Database` that reads the platform's configuration."""
 
@@ -26,13 +52,19 @@ class Configuration(Session):
         rows = self._connection.query("load_policy")
         return _policy(rows[0]["policy"]) if rows else None
 
-    def load_provider_rows(self) -> Iterator[ProviderRow | tuple[Row, FieldError]]:
+    def load_provider_rows(self) -> Iterator[ProviderRow | UnreadableRow]:
         """Every row of `cloud_providers` with its secrets resolved, or an unreadable row with its error."""
         for row in self._connection.query("load_providers"):
             try:
                 yield _provider_row(row, self._fetch_secret)
             except FieldError as error:
-                yield row, error
+                yield UnreadableRow(row, error)
+
+    def sorted_provider_rows(self) -> ProviderRows:
+        """The rows of `load_provider_rows`, the readable ones apart from the others."""
+        rows = list(self.load_provider_rows())
+        readable = [row for row in rows if isinstance(row, ProviderRow)]
+        return ProviderRows(readable, [row for row in rows if not isinstance(row, ProviderRow)])
 
     def local_directories(self) -> list[str]:
         """The `ruta` of every `local` provider, active or not; an unreadable row holds no copies."""

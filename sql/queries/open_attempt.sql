@@ -104,6 +104,13 @@ earlier AS (
       AND key_prefix = %(key_prefix)s
       AND (store = %(store)s OR store = '' OR %(store)s = '')
 ),
+recorded AS (
+    SELECT max(id) AS last_id
+    FROM janitor_attempts
+    WHERE execution_id = %(execution_id)s
+      AND key_prefix = %(key_prefix)s
+      AND (state = 'committed' OR foreign_objects IS FALSE)
+),
 opened AS (
     INSERT INTO janitor_attempts
         (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, store, tree_fingerprint)
@@ -118,6 +125,7 @@ SELECT
     (SELECT count FROM earlier) AS earlier_attempts_here,
     (SELECT foreign_objects FROM earlier) AS foreign_objects_here,
     (SELECT committed FROM earlier) AS committed_here,
+    (SELECT last_id FROM recorded) AS last_recorded,
     (
         SELECT manifest_sha256 FROM janitor_migrations WHERE execution_id = %(execution_id)s
     ) AS committed_manifest_sha256,

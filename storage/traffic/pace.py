@@ -30,7 +30,7 @@ BYTES_PER_SECOND_AND_DOWNLOAD = 16 * 1024
 
 
 _Ticket = tuple[int, int]
-"""A place in the queue, and the order of arrival among those who share it."""
+"""A position in the queue, and the order of arrival among those who share it."""
 
 
 def _local_time_of_day() -> time_of_day:
@@ -65,14 +65,14 @@ class Traffic:
         self.passed_bytes = 0
         self.passed_files = 0
 
-    def new_place(self) -> int:
-        """A place in the queue, behind all earlier ones."""
+    def new_queue_position(self) -> int:
+        """A position behind all earlier ones."""
         return next(self._numbers)
 
-    def pass_bytes(self, size_bytes: int, place: int = 0) -> None:
+    def pass_bytes(self, size_bytes: int, queue_position: int = 0) -> None:
         """Wait until this number of bytes may travel. Raises `RunInterrupted` as soon as the run is asked to stop."""
         if self._is_limited:
-            ticket = (place, next(self._numbers))
+            ticket = (queue_position, next(self._numbers))
             with self._changed:
                 heapq.heappush(self._queue, ticket)
             try:
@@ -124,9 +124,9 @@ class Traffic:
 class Pacer:
     """Slows the bytes of one file to what the traffic allows, and measures the delay."""
 
-    def __init__(self, traffic: Traffic, place: int) -> None:
+    def __init__(self, traffic: Traffic, queue_position: int) -> None:
         self._traffic = traffic
-        self._place = place
+        self._queue_position = queue_position
         self._waited_seconds = 0.0
 
     def waited_seconds(self) -> float:
@@ -137,7 +137,7 @@ class Pacer:
         """The same chunks. Raises `RunInterrupted`, too."""
         for chunk in chunks:
             started = time.monotonic()
-            self._traffic.pass_bytes(len(chunk), self._place)
+            self._traffic.pass_bytes(len(chunk), self._queue_position)
             self._waited_seconds += time.monotonic() - started
             yield chunk
 

@@ -97,6 +97,7 @@ class FilesOfUpload:
                 self._tree.entry(position),
                 found.stored_before.of(position),
                 bool(found.occupied[position]),
+                self._task.objects_here_are_ours,
             )
             for position in positions
         ]

@@ -14,9 +14,10 @@ from providers.base import (
     is_refusal,
 )
 from storage.deletions import late_deletions_kept_off
-from storage.manifest import FoundManifest, Manifest, find_manifest
+from storage.manifest import FoundManifest, Manifest, ManifestHead, find_manifest
 from storage.sending import Sender
 from storage.uploading.proof import differing
+from storage.uploading.remnants import SourceShrank, is_remnant
 from storage.uploading.task import UploadTask
 
 
@@ -35,15 +36,34 @@ class ManifestAtPlace:
         return find_manifest(self._provider, self._place, self._task.interruption)
 
     def is_own(self, manifest: FoundManifest) -> bool:
-        """Whether this installation wrote it for this row. Manifests of earlier versions do not name their owner: of
-        those, only one that this database has committed is known to be ours.
+        """Whether this installation wrote it for this row, as far as its database knows. Manifests of earlier versions
+        do not name their owner: of those, only one that this database has committed is known to be ours.
         """
         head = manifest.head
         if head is None:
             return self._task.objects_here_are_ours
+        is_committed = manifest.sha256 == self._task.attempt.committed_manifest_sha256
         if head.installation is None:
-            return manifest.sha256 == self._task.attempt.committed_manifest_sha256
+            return is_committed
+        return self.names_us(manifest) and (is_committed or self._is_recorded(manifest, head))
+
+    def names_us(self, manifest: FoundManifest) -> bool:
+        """Whether it says that this installation wrote it for this row."""
+        head = manifest.head
+        if head is None:
+            return False
         return head.installation == self._task.records.installation and head.row == self._task.execution.id
+
+    def _is_recorded(self, manifest: FoundManifest, head: ManifestHead) -> bool:
+        """Whether an attempt that the database knows can have written it. One that was set back to an earlier state
+        knows of no later attempt, whose copy may be the only one by now.
+        """
+        last = self._task.attempt.last_recorded
+        if last is None:
+            return False
+        if head.attempt is not None:
+            return head.attempt <= last
+        return manifest.tree is None or manifest.tree.newest_mtime_ns() <= self._tree.newest_mtime_ns()
 
     def withdraw(self, manifest: FoundManifest) -> StoredObject | None:
         """Remove the manifest: once anything changes, the copy is no longer complete and must not look so.
@@ -53,6 +73,7 @@ class ManifestAtPlace:
         """
         if manifest.tree is not None and is_same_but_for_bytes(manifest.tree, self._tree):
             return manifest.stored  # a run that was killed before its commit left it
+        self.require_no_remnant(manifest)
         task = self._task
         is_safe = task.retried(partial(self._provider.deletes_safely, self._place.probe_prefix))
         refusal: ProviderError | None = None
@@ -69,6 +90,21 @@ class ManifestAtPlace:
                 "usar otra vez dentro de una hora"
             )
         return None if refusal is None else self._emptied(manifest, refusal)
+
+    def require_no_remnant(self, manifest: FoundManifest) -> None:
+        """Raises `SourceShrank` for a tree that may be what a removal has left of a whole copy. The database need not
+        know of that: it may have been set back to a time before the commit.
+        """
+        if manifest.sha256 == self._task.attempt.committed_manifest_sha256:
+            return  # it was looked at before, by what the database knows of it
+        if manifest.tree is not None and is_remnant(self._tree, manifest.tree):
+            raise SourceShrank(
+                f"le faltan ficheros de la copia entera que hay en {self._place.uri(self._provider.kind)}, y los demás "
+                "no han cambiado: parece lo que dejó un borrado, del que la base de datos no sabe, quizá porque se "
+                "restauró. Para recuperar la copia, ponga en su fila migrado_a_nube = true, ruta_nube y "
+                "nube_provider_id, y use restore; si el directorio está como debe, retire de allí "
+                f"{self._place.manifest_key}"
+            )
 
     def _emptied(self, manifest: FoundManifest, refusal: ProviderError) -> StoredObject:
         """Replace a manifest that the provider refuses to remove by an empty object, so that nobody takes it for one.
@@ -105,20 +141,23 @@ class ManifestAtPlace:
         except ProviderError as error:
             if seen is None or not is_refusal(error):
                 raise
-            return self._kept(error)
+            return self._kept(manifest, error)
         self._note(receipt)
         return manifest
 
     def _note(self, receipt: PutReceipt) -> None:
         self._task.receipts.note(self._task.receipts.manifest_position, receipt)
 
-    def _kept(self, refusal: ProviderError) -> Manifest:
-        """The manifest of an earlier attempt that the provider refuses to replace, if it says the same.
+    def _kept(self, manifest: Manifest, refusal: ProviderError) -> Manifest:
+        """The manifest there, this one or an earlier attempt's, that the provider refuses to replace, if it says the
+        same.
 
         Raises `UnsafeDestination` for another one.
         """
         found = self.find()
-        if found is None or found.head is None or not self.is_own(found) or not self.says_the_same(found):
+        if found is None or found.head is None or not self.says_the_same(found):
+            raise self._protected(refusal)
+        if found.sha256 != manifest.sha256 and not self.is_own(found):
             raise self._protected(refusal)
         return self.taken(found)
 
@@ -152,14 +191,22 @@ class ManifestAtPlace:
         return self._sender.replace(self._place.manifest_key, manifest, found.stored)
 
     def send_once_more(self, manifest: Manifest) -> None:
-        """Send it again after files were sent again. Raises `UnsafeDestination` for somebody else's manifest."""
+        """Send it again after files were sent again. Raises `UnsafeDestination` for somebody else's manifest: one that
+        names us is what this attempt has sent, however it was stored.
+        """
         found = self.find()
-        if found is not None and found.head is not None and not self.is_own(found):
-            raise self.claimed_by_others()
+        if found is not None and found.head is not None and not self.names_us(found):
+            raise self.claimed_by_others(found)
         self.send(manifest, None if found is None else found.stored)
 
-    def claimed_by_others(self) -> UnsafeDestination:
-        """The error for a manifest that is somebody else's."""
+    def claimed_by_others(self, found: FoundManifest) -> UnsafeDestination:
+        """The error for a manifest that is somebody else's, or of which the database knows nothing."""
+        if self.names_us(found):
+            return UnsafeDestination(
+                f"{self._place.manifest_key} es de una copia que hizo esta instalación y que no consta en la base de "
+                "datos, quizá porque se restauró: no se sobrescribe; si es la buena, ponga en su fila migrado_a_nube = "
+                "true, ruta_nube y nube_provider_id; si sobra, retírela"
+            )
         return UnsafeDestination(
             f"{self._place.manifest_key} es de otra copia, que no ha hecho esta instalación para esta fila: no se "
             "sobrescribe; si sobra, retírela, o corrija el uuid o prefijo_ruta_nube"

@@ -25,7 +25,7 @@ BUSINESS_HOURS = "08:00,512k 19:00,10M 23:00,off"
         ("off", None),
     ],
 )
-def test_size(text: str, size_bytes: int | None) -> None:
+def test_sizes_are_multiples_of_1024(text: str, size_bytes: int | None) -> None:
     assert parse_size(text) == size_bytes
 
 
@@ -42,7 +42,7 @@ def test_what_is_no_size(text: str) -> None:
     ("text", "seconds"),
     [("1s", 1), ("90m", 5400), ("5h", 18000), ("1h30m", 5400), ("1.5h", 5400), ("2d", 172800), ("off", None)],
 )
-def test_duration(text: str, seconds: float | None) -> None:
+def test_durations_are_sums_of_units(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == seconds
 
 

@@ -7,14 +7,14 @@ import re
 import pytest
 
 from config.text.causes import CAUSES, with_cause
-from tests.repository import REPOSITORY
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
 CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "([a-z_]+)"$', re.MULTILINE)
-FOLDERS = ("config", "jobs", "providers", "storage", "commands", "files", "sql")
 
 
 def test_every_code_has_words() -> None:
-    sources = [path.read_text(encoding="utf-8") for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py")]
+    paths = [path for folder in PRODUCT_FOLDERS for path in (REPOSITORY / folder).rglob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in paths]
     codes = {code for source in sources for code in CODE.findall(source)}
     assert len(codes) > 30
     assert codes <= CAUSES.keys(), codes - CAUSES.keys()

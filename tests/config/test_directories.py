@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from config.logs import configure_logging
 from config.process.directories import make_directory
+from config.process.log_output import configure_logging
 from jobs.backups.files import Target, prepare
 
 

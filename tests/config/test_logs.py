@@ -20,7 +20,9 @@ from pathlib import Path
 import pytest
 
 from config import logs
-from config.logs import LOG_FILE_NAME, Redactor, configure_logging, emit, learn_secrets, one_line
+from config.logs import Redactor, emit, learn_secrets, one_line
+from config.process import log_output
+from config.process.log_output import LOG_FILE_NAME, configure_logging
 from tests.repository import REPOSITORY
 
 SECRET = 'Cl4ve%2B+"ñ"/de \\prueba='
@@ -45,7 +47,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 def redactor(monkeypatch: pytest.MonkeyPatch) -> Redactor:
     """A redactor that knows nothing yet, in place of the process's own."""
     fresh = Redactor()
-    monkeypatch.setattr(logs, "redactor", fresh)
+    for module in (logs, log_output):
+        monkeypatch.setattr(module, "redactor", fresh)
     return fresh
 
 
@@ -137,12 +140,12 @@ def test_what_another_process_logs_is_written_as_if_it_were_logged_here(
     configure_logging(tmp_path / "there", log_format, debug=debug)
     handlers = logging.getLogger().handlers[:]
     sent: list[bytes] = []
-    logs.forward_logs(lambda record: sent.append(pickle.dumps(record)))
+    log_output.forward_logs(lambda record: sent.append(pickle.dumps(record)))
     log()
     assert log_of(tmp_path / "there") == ""
     logging.getLogger().handlers[:] = handlers
     for record in sent:
-        logs.write_forwarded(pickle.loads(record))  # noqa: S301 our own
+        log_output.write_forwarded(pickle.loads(record))  # noqa: S301 our own
     assert without_times(log_of(tmp_path / "there")) == without_times(log_of(tmp_path / "here"))
 
 
@@ -292,8 +295,8 @@ def test_an_unusable_log_directory_is_a_warning(tmp_path: Path, capsys: pytest.C
 
 
 def test_the_file_is_rotated_and_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 300)
-    monkeypatch.setattr(logs, "ROTATED_FILES_KEPT", 2)
+    monkeypatch.setattr(log_output, "ROTATE_AT_BYTES", 300)
+    monkeypatch.setattr(log_output, "ROTATED_FILES_KEPT", 2)
     configure_logging(tmp_path, "text", debug=False)
     for number in range(20):
         emit(logging.INFO, "a", f"línea {number}")
@@ -309,15 +312,16 @@ def test_the_file_is_rotated_and_few_are_kept(tmp_path: Path, monkeypatch: pytes
 LOGGED_BY_ONE = """
 import logging, sys
 from pathlib import Path
-from config import logs
+from config.logs import emit
+from config.process import log_output
 directory, name, lines = sys.argv[1:]
-logs.ROTATE_AT_BYTES, logs.ROTATED_FILES_KEPT = 4000, 200
+log_output.ROTATE_AT_BYTES, log_output.ROTATED_FILES_KEPT = 4000, 200
 sys.stderr = open("/dev/null", "w")
-logs.configure_logging(Path(directory), "text", debug=False)
+log_output.configure_logging(Path(directory), "text", debug=False)
 print("ready", flush=True)
 sys.stdin.read(1)
 for number in range(int(lines)):
-    logs.emit(logging.INFO, "a", f"línea {name} {number} {'x' * (number % 50)}")
+    emit(logging.INFO, "a", f"línea {name} {number} {'x' * (number % 50)}")
 """
 
 
@@ -368,7 +372,7 @@ def test_a_file_that_somebody_takes_away_is_created_again(tmp_path: Path, others
 
 def test_what_somebody_has_just_rotated_is_not_rotated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise each rotation would cost as many of the kept files as there are installations."""
-    monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 250)
+    monkeypatch.setattr(log_output, "ROTATE_AT_BYTES", 250)
     configure_logging(tmp_path, "text", debug=False)
     path = tmp_path / LOG_FILE_NAME
     for number in range(4):
@@ -390,7 +394,7 @@ def test_what_somebody_has_just_rotated_is_not_rotated_again(tmp_path: Path, mon
 def test_no_process_waits_for_one_that_was_stopped_while_rotating(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 300)
+    monkeypatch.setattr(log_output, "ROTATE_AT_BYTES", 300)
     configure_logging(tmp_path, "text", debug=False)
     with (tmp_path / LOG_FILE_NAME).open("ab") as locked:
         fcntl.flock(locked, fcntl.LOCK_EX)

@@ -19,7 +19,7 @@ from config.text.amounts import DURATION_HINT, SIZE_HINT
 from config.text.wording import REASONS, in_spanish, reason_of
 from janitor_daemon import run_command_line
 from jobs.registry import all_jobs
-from tests.repository import REPOSITORY, ROOMS
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
 COMMANDS = [[], *([name] for name in cli.list_commands(click.Context(cli)))]
 ENGLISH = re.compile(
@@ -230,10 +230,10 @@ def test_what_somebody_else_has_put_into_words_stays(tmp_path: Path) -> None:
 
 def test_no_message_quotes_the_systems_own_words() -> None:
     """But for what a restore and the log file say, so far."""
-    rooms = (path for room in ROOMS for path in (REPOSITORY / room).rglob("*.py"))
+    paths = (path for folder in PRODUCT_FOLDERS for path in (REPOSITORY / folder).rglob("*.py"))
     quoting = {
         path.relative_to(REPOSITORY).as_posix()
-        for path in rooms
+        for path in paths
         if re.search(r"\{\w+\.strerror", path.read_text(encoding="utf-8"))
     }
-    assert quoting <= {"config/logs.py", "jobs/migration/restore/run.py"}
+    assert quoting <= {"jobs/migration/restore/run.py"}

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.botocore_data import share_botocores_data
-from tests.repository import REPOSITORY, ROOMS
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
 LATE_IMPORTS = (
     "_strptime",
@@ -38,8 +38,8 @@ LATE_IMPORTS = (
 
 def import_program() -> None:
     """Import every module of the program, so that no forked run has to."""
-    for room in set(ROOMS) - {"demo"}:
-        for file in (REPOSITORY / room).rglob("*.py"):
+    for folder in set(PRODUCT_FOLDERS) - {"demo"}:
+        for file in (REPOSITORY / folder).rglob("*.py"):
             path = file.parent if file.name == "__init__.py" else file.with_suffix("")
             importlib.import_module(".".join(path.relative_to(REPOSITORY).parts))
     for name in ("janitor_daemon", *LATE_IMPORTS):

@@ -205,23 +205,23 @@ class _Carrier:
 
 
 @contextlib.contextmanager
-def unroutable_port() -> Iterator[int]:
+def unroutable_port(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """A port at which connecting never ends, as at an address that no packet reaches: its queue is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+    with socket.create_server((address, port), backlog=0) as listener, contextlib.ExitStack() as stack:
         port = listener.getsockname()[1]
         for _ in range(16):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-        _wait_until_full(port)
+            waiting.connect_ex((address, port))
+        _wait_until_full(address, port)
         yield port
 
 
-def _wait_until_full(port: int) -> None:
+def _wait_until_full(address: str, port: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.3).close()
+            socket.create_connection((address, port), timeout=0.3).close()
         except TimeoutError:
             return
     raise AssertionError("the queue of connections never filled up")

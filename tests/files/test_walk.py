@@ -252,7 +252,7 @@ def test_chunks_have_the_size_asked_for(directory: Path, descriptor: int, size_b
         assert all(chunks)
 
 
-def test_hash_file(descriptor: int, entry: Entry) -> None:
+def test_the_hash_of_a_file_is_that_of_its_bytes(descriptor: int, entry: Entry) -> None:
     assert hash_file(descriptor, entry, NEVER) == hashlib.sha256(CONTENT).hexdigest()
 
 

@@ -42,6 +42,8 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+RESTORED = "tests/model/test_findings.py::"
+NEWER_STAYS = "tests/providers/test_provider_contract.py::test_what_others_store_while_a_new_object_is_sent_stays"
 HELD_OR_FAILED = "tests/sql/test_memory.py"
 LEFT_OVER = "tests/jobs/migration/test_leftovers.py"
 STAYING = "tests/stories/test_local_copies.py"
@@ -84,7 +86,7 @@ LEASES = (
 )
 LOOK_REMEMBERED = ("tests/stories/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
 CONFLICTS = (
-    "tests/sql/test_database.py::test_conflicting_directories",
+    "tests/sql/test_database.py::test_equal_and_nested_directories_are_in_conflict",
     "tests/sql/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
 )
 DIFFERENCES = ("tests/jobs/migration/test_removal.py::test_a_difference_keeps_everything",)
@@ -1932,7 +1934,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "what another installation has just rotated is rotated again",
-        "config/logs.py",
+        "config/process/log_output.py",
         "                if self._is_in_place():\n                    super().doRollover()\n",
         "                if self.stream is not None:\n                    super().doRollover()\n",
         ("tests/config/test_logs.py::test_what_somebody_has_just_rotated_is_not_rotated_again",),
@@ -1940,7 +1942,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "lines go on into a file that was taken away",
-        "config/logs.py",
+        "config/process/log_output.py",
         "        if not self._is_in_place():\n            self._reopen()\n",
         "",
         ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_created_again",),
@@ -1948,7 +1950,7 @@ LOG_FILE = (
     Mutant(
         "log file",
         "a file is rotated while somebody else is at it",
-        "config/logs.py",
+        "config/process/log_output.py",
         "                return  # somebody",
         "                pass  # somebody",
         ("tests/config/test_logs.py::test_no_process_waits_for_one_that_was_stopped_while_rotating",),
@@ -2139,6 +2141,103 @@ PLACES = (
         "return head.installation == self._task.records.installation and head.row == self._task.execution.id",
         "return head.installation == self._task.records.installation",
         (f"{WHOSE}::test_a_manifest_of_another_row_is_not_replaced",),
+    ),
+    Mutant(
+        "places",
+        "a manifest counts as our own though the database knows of no attempt there",
+        MANIFEST_AT_PLACE,
+        "        if last is None:\n            return False\n",
+        "        if last is None:\n            return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[nothing-before-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a manifest of an attempt that the database does not know counts as our own",
+        MANIFEST_AT_PLACE,
+        "            return head.attempt <= last\n",
+        "            return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[an-attempt-before-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a manifest that names no attempt counts as our own though it has newer files",
+        MANIFEST_AT_PLACE,
+        "manifest.tree is None or manifest.tree.newest_mtime_ns() <= self._tree.newest_mtime_ns()",
+        "True",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[an-attempt-before-minio]",),
+    ),
+    Mutant(
+        "places",
+        "an attempt that found what it did not know owns it the next time",
+        "sql/queries/open_attempt.sql",
+        "state = 'committed' OR foreign_objects IS FALSE",
+        "state = 'committed' OR foreign_objects IS NOT NULL",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[nothing-before-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "what a removal has left replaces a manifest that was not committed here",
+        MANIFEST_AT_PLACE,
+        "            return manifest.stored  # a run that was killed before its commit left it\n"
+        "        self.require_no_remnant(manifest)\n",
+        "            return manifest.stored  # a run that was killed before its commit left it\n",
+        (f"{RESTORED}test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup[sftp]",),
+    ),
+    Mutant(
+        "places",
+        "what a removal has left goes to an alternate though the whole is there",
+        UPLOAD,
+        "                self._manifest.require_no_remnant(found)\n",
+        "                pass\n",
+        (f"{WHOSE}::test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_copy",),
+    ),
+    Mutant(
+        "places",
+        "a copy of our own that the database does not know counts as that of others",
+        UPLOAD,
+        "        if self._manifest.names_us(found):  # its database was set back since\n",
+        "        if not found.sha256:\n",
+        (f"{RESTORED}test_an_equal_copy_of_which_the_database_does_not_know_is_taken_as_it_is[sftp]",),
+    ),
+    Mutant(
+        "places",
+        "what somebody else stores meanwhile is replaced",
+        SENDING,
+        "                if not file.may_come_late:\n                    self._require_equal(file.key, receipt)\n",
+        "",
+        (f"{RESTORED}test_a_clone_that_looked_before_production_stored_overwrites_nothing_of_it[sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a mounted directory takes a new file over one that has come meanwhile",
+        "providers/local/provider.py",
+        "        return self._store(sources, rename_to_free_name)\n",
+        "        return self._store(sources, replacing)\n",
+        (f"{NEWER_STAYS}[small-local]", f"{NEWER_STAYS}[local-small]"),
+    ),
+    Mutant(
+        "places",
+        "a server of SFTP takes a new file over one that has come meanwhile",
+        "providers/sftp/provider.py",
+        "        return self._store(sources, self._storing.rename_to_nothing)\n",
+        "        return self._store(sources, self._storing.rename)\n",
+        (f"{NEWER_STAYS}[small-sftp]",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy of an attempt that the database does not know is a leftover",
+        "jobs/migration/leftovers.py",
+        "        return head.attempt <= leftover.attempt_id\n",
+        "        return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_no_leftover[sftp]",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy that names no attempt is a leftover though it has newer files",
+        "jobs/migration/leftovers.py",
+        "    return whole.newest_mtime_ns() <= committed.newest_mtime_ns()\n",
+        "    return True\n",
+        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_no_leftover[minio]",),
     ),
     Mutant(
         "places",
@@ -2481,8 +2580,8 @@ COPIES = (
     Mutant(
         "object stores",
         "a page of any other meaning is an empty listing",
-        "providers/s3/requests.py",
-        "if _plain(root.tag) not in self.roots:",
+        "providers/s3/xml_answers.py",
+        "if plain_tag(root.tag) not in self.roots:",
         "if root is None:",
         ("tests/providers/test_s3_requests.py::test_what_is_no_listing_is_refused",),
     ),
@@ -2551,8 +2650,8 @@ NEW_FILES = (
         "new files",
         "Azure is not told that a large file is to be new",
         "providers/azure/provider.py",
-        "self._put_in_blocks(name, source, _condition(None))",
-        "self._put_in_blocks(name, source, {})",
+        "self._in_blocks.put(name, source, _condition(None))",
+        "self._in_blocks.put(name, source, {})",
         (LATE_FILE + "[azure-8388609]",),
     ),
     Mutant(
@@ -2566,7 +2665,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "a condition that failed is an error like any other",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(False, ConditionFailed, ",
         (REFUSALS + "[412-PreconditionFailed-ConditionFailed]",),
@@ -2574,7 +2673,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an Azure that has such an object already is not understood",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(status == 412, ConditionFailed, ",
         (REFUSALS + "[409-BlobAlreadyExists-ConditionFailed]",),
@@ -2582,7 +2681,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an S3 that others write to at the same time is not asked again",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         ', "OperationAborted", "ConditionalRequestConflict"})',
         ', "OperationAborted"})',
         (REFUSALS + "[409-ConditionalRequestConflict-ProviderUnavailable]",),
@@ -2591,8 +2690,8 @@ NEW_FILES = (
         "new files",
         "files that were not there are stored whatever is there by now",
         SENDING,
-        "in self._provider.put_new_many(dict(unsent)):",
-        "in self._provider.put_many(dict(unsent)):",
+        "self._store_together(new, self._provider.put_new_many)",
+        "self._store_together(new, self._provider.put_many)",
         (NEW + "test_what_is_stored_already_is_not_sent_again_and_read_back[s3-moto]",),
     ),
     Mutant(
@@ -2935,9 +3034,9 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "blocks become a blob on Azure whatever lies there",
-        "providers/azure/provider.py",
-        "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)",
-        "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier)",
+        "providers/azure/blocks.py",
+        "blob.commit_block_list(blocks, standard_blob_tier=self._tier, **condition)",
+        "blob.commit_block_list(blocks, standard_blob_tier=self._tier)",
         (LATE + "test_the_end_of_a_late_upload_in_parts_meets_the_condition_too[azure]",),
     ),
     Mutant(
@@ -2951,7 +3050,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "GCS is not told which generation a large object may replace",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
@@ -2967,7 +3066,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what others have stored meanwhile is removed as damaged",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         """, if_generation_match=answer.get("generation"))""",
         ")",
         ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
@@ -2976,7 +3075,7 @@ CONDITIONS = (
         "conditions",
         "another server than Google's is believed to keep conditions",
         "providers/gcs/provider.py",
-        "        if self._endpoint_url is None:\n            return True\n",
+        "        if self._settings.endpoint_url is None:\n            return True\n",
         "        if prefix is not None:\n            return True\n",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[gcs-small]",),
     ),
@@ -2993,8 +3092,8 @@ CONDITIONS = (
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
         "providers/sftp/storing.py",
-        "        if expected is None:\n            self._rename_to_nothing(session, file)",
-        "        if file is None:\n            self._rename_to_nothing(session, file)",
+        "        if expected is None:\n            self.rename_to_nothing(session, [file])",
+        "        if file is None:\n            self.rename_to_nothing(session, [file])",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
     ),
     Mutant(
@@ -3009,8 +3108,8 @@ CONDITIONS = (
         "conditions",
         "nobody looks again once a file is on the disk",
         "providers/local/provider.py",
-        "            self._require_expected(key, expected)\n            batch.give_names()",
-        "            batch.give_names()",
+        "            self._require_expected(key, expected)\n            batch.give_names(",
+        "            batch.give_names(",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[local-False-small]",),
     ),
     Mutant(
@@ -3135,7 +3234,7 @@ CONDITIONS = (
     Mutant(
         "object stores",
         "a page that says in capitals that another one follows is the last",
-        "providers/s3/requests.py",
+        "providers/s3/xml_answers.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
         ("tests/providers/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
@@ -3195,7 +3294,7 @@ PROVIDERS = (
         "refusals",
         "what is refused of one execution takes the provider from all",
         "jobs/provider_set.py",
-        "                self._ask(provider, error, prefix)\n",
+        "                self._probe(provider, error, prefix)\n",
         "                self._leave_alone(provider, error)\n",
         ("tests/jobs/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
     ),
@@ -3210,17 +3309,17 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "what has no room is sent again and again",
-        "jobs/provider_set.py",
-        "        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:",
+        "jobs/provider_state/shortages.py",
+        "        if lack is None and len(refused) < REFUSALS_BELIEVED:",
         "        if lack is None:",
         ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
     ),
     Mutant(
         "refusals",
         "a lack of room is forgotten where a small execution was stored",
-        "jobs/provider_set.py",
-        "for provider_id in stored if not self._without_room[provider_id]]",
-        "for provider_id in stored]",
+        "jobs/provider_state/shortages.py",
+        "for provider_id in self._short & worked if not self._refused_bytes[provider_id]]",
+        "for provider_id in self._short & worked]",
         ("tests/jobs/test_provider_memory.py::test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room",),
     ),
     Mutant(
@@ -3332,7 +3431,7 @@ PROVIDERS = (
     Mutant(
         "TLS",
         "large objects of S3 are read from a server with any certificate",
-        "providers/s3/requests.py",
+        "providers/s3/session.py",
         "return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
         "return ssl._create_unverified_context()",
         TLS,
@@ -3396,7 +3495,7 @@ PROVIDERS = (
     Mutant(
         "network",
         "the chain of credentials believes botocore's certificates",
-        "providers/s3/provider.py",
+        "providers/s3/access.py",
         '        inner.set_config_variable("ca_bundle", network.trust.path)\n',
         "",
         ("tests/providers/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
@@ -3612,6 +3711,14 @@ PROVIDERS = (
     ),
     Mutant(
         "sftp",
+        "a file that a server failed to sync counts as stored",
+        "providers/sftp/storing.py",
+        "        if error.code != StatusCode.UNSUPPORTED:\n",
+        "        if error.code == StatusCode.OK:\n",
+        ("tests/providers/test_sftp_durability.py::test_a_server_that_only_announces_that_it_syncs_is_used",),
+    ),
+    Mutant(
+        "sftp",
         "commands that see other files are believed",
         "providers/sftp/server_hashing.py",
         "!= [hashlib.sha256(content).hexdigest()]:",
@@ -3631,7 +3738,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a small file that the server refused counts as stored",
-        "providers/shared/object_store_put.py",
+        "providers/shared/object_store_errors.py",
         "    if 200 <= answer.status < 300:\n",
         "    if answer.status:\n",
         ("tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
@@ -3777,7 +3884,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "what Google stored differently stays",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         'if answer.get("crc32c") != reader.crc32c:',
         'if not answer.get("crc32c"):',
         ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
@@ -4055,10 +4162,21 @@ REMOVALS = (
     ),
     Mutant(
         "deletion",
+        "what an earlier removal had set aside goes in the place of the directory",
+        REMOVAL,
+        "record.inode is None and is_alone and bool(",
+        "record.inode is None and bool(",
+        (
+            "tests/jobs/migration/test_removal.py"
+            "::test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there",
+        ),
+    ),
+    Mutant(
+        "deletion",
         "an empty directory of the trash name that nobody knows is removed",
         REMOVAL,
-        "record.inode is None and bool(_names_in(parent, trash))",
-        "record.inode is None",
+        "record.inode is None and is_alone and bool(_names_in(parent, trash))",
+        "record.inode is None and is_alone",
         (
             "tests/jobs/migration/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",
         ),
@@ -4569,7 +4687,7 @@ REMOVALS = (
         "restore",
         "a restore keeps several rows of a uuid to itself",
         "jobs/migration/restore/source.py",
-        "        _tell_several(found)\n",
+        "        _report_several_rows(found)\n",
         "        pass\n",
         (
             "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
@@ -4648,7 +4766,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "the system's directories are to be given away",
-        "config/logs.py",
+        "config/process/write_advice.py",
         "    if _is_to_be_left_alone(existing):\n",
         "    if False:\n",
         ("tests/stories/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",),
@@ -4912,7 +5030,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a block on Azure is known by its number alone",
-        "providers/azure/provider.py",
+        "providers/azure/blocks.py",
         "mark = base64.urlsafe_b64encode(sha256_so_far).decode()",
         "mark = base64.urlsafe_b64encode(bytes(len(sha256_so_far))).decode()",
         (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_continued[azure]",),
@@ -4920,7 +5038,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a blob of others is taken for one that was made without an answer",
-        "providers/azure/provider.py",
+        "providers/azure/blocks.py",
         "if not (unanswered and _is_made_of(blob, blocks)):",
         "if not unanswered:",
         (HTTP_GOES_ON + "test_a_blob_of_others_is_not_taken_for_one_without_an_answer[azure]",),
@@ -4968,7 +5086,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "what an earlier run sent to Google counts as sent",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "._replace(sent_whole=False)",
         "",
         (ON_GOOGLE + "test_the_next_run_sends_what_the_session_lacks[error0]",),
@@ -4976,7 +5094,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a session on other terms is continued",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if noted.terms == terms and self._repeated(look):",
         "if self._repeated(look):",
         (ON_GOOGLE + "test_a_session_for_a_new_object_is_no_session_for_its_replacement",),
@@ -4985,7 +5103,7 @@ GOING_ON = (
         "going on",
         "a session on Google that nobody wants stays",
         "providers/gcs/provider.py",
-        "self._repeated(functools.partial(self._cancel, upload.url))",
+        "self._repeated(functools.partial(self._in_parts.cancel, upload.url))",
         "pass",
         (ON_GOOGLE + "test_a_session_that_nobody_wants_is_cancelled[p/ejecuciones/1/]",),
     ),
@@ -5024,7 +5142,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a part that GCS has kept half counts as kept",
-        "providers/gcs/provider.py",
+        "providers/gcs/uploads.py",
         "if stored is None and session.kept_bytes < session.added_bytes:",
         "if stored is None and session.kept_bytes < 0:",
         (HTTP_GOES_ON + "test_a_part_of_which_only_the_beginning_was_kept_is_ended[gcs]",),
@@ -6289,11 +6407,11 @@ TRUST = (
         "bytes without a manifest are removed though the committed copy is gone",
         "jobs/migration/leftovers.py",
         "        committed = self._committed_copy(leftover, migrated)\n"
-        "        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):\n"
+        "        if whole is None or manifest is None or _is_an_earlier_one(leftover, manifest, committed):\n"
         "            return\n",
         "        if whole is None or manifest is None:\n            return\n"
         "        committed = self._committed_copy(leftover, migrated)\n"
-        "        if _is_of_same_execution(leftover, manifest):\n            return\n",
+        "        if _is_an_earlier_one(leftover, manifest, committed):\n            return\n",
         ("tests/jobs/migration/test_leftovers.py::test_no_bytes_are_removed_while_the_copy_is_lost",),
     ),
     Mutant(

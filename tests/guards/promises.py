@@ -692,7 +692,7 @@ HOSTILE = (
     promise(
         "Rows that share a directory, or one of which contains another's, are refused.",
         "stories/test_hostile_rows.py::test_executions_that_share_or_contain_each_others_directories_are_refused",
-        "sql/test_database.py::test_conflicting_directories",
+        "sql/test_database.py::test_equal_and_nested_directories_are_in_conflict",
     ),
     promise(
         "Two rows of the same uuid never store one over the other.",

@@ -100,7 +100,7 @@ def test_jobs_have_names_of_their_own_and_come_in_their_order() -> None:
 
 def test_importing_the_registry_imports_no_job() -> None:
     loaded = loaded_after("import jobs.registry")
-    packages = {path.parent.name for path in (REPOSITORY / "jobs").glob("*/__init__.py")}
+    packages = {path.parent.name for path in (REPOSITORY / "jobs").glob("*/job.py")}
     assert {"migration", "temp_files"} <= packages
     assert {name for name in loaded if name.startswith(tuple(f"jobs.{package}" for package in packages))} == set()
 

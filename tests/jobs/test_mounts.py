@@ -18,7 +18,8 @@ import pytest
 from config.models import Evidence, ProvenCopy, ProviderRow
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
-from jobs.provider_set import ProviderMemory, ProviderSet
+from jobs.provider_set import ProviderSet
+from jobs.provider_state.memory import ProviderMemory
 from providers.base import BytesSource, ConnectionDenied, NotMounted
 from providers.mounts import TRUSTED_NAME
 from providers.stores import store_of

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
-from jobs.provider_set import ProviderMemory, ProviderSet
+from jobs.provider_set import ProviderSet
+from jobs.provider_state.memory import ProviderMemory
 from providers.base import AccessDenied, ConnectionDenied, StorageFull
 from sql.database import Database
 from tests.platform_database import Platform

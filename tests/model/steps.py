@@ -385,6 +385,29 @@ class Clone(Step):
             world.clone(self.changed_slot)
 
 
+@dataclass(frozen=True)
+class BackUp(Step):
+    """Production's database is backed up."""
+
+    def play(self, world: World) -> None:
+        world.back_up()
+
+
+@dataclass(frozen=True)
+class RestoreDatabase(Step):
+    """Production's database is set back to its backup; directories and copies are as they are. An operator may give a
+    directory whose removal was cut off its name back, with what is left in it.
+    """
+
+    is_edit = True
+    slot: int | None = None
+
+    def play(self, world: World) -> None:
+        world.restore_database()
+        if self.slot is not None:
+            world.take_back(self.slot)
+
+
 History = Sequence[Step]
 
 

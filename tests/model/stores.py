@@ -79,6 +79,13 @@ class MemoryStore:
                 raise ObjectNotFound("no hay ningún fichero temporal")
             return self.put(key, self._unfinished.pop(temporary)[1])
 
+    def finish_new(self, temporary: str, key: str) -> Held:
+        """The same where nothing has that name. Raises `ConditionFailed`, `ObjectNotFound`."""
+        with self.turn:
+            if self.get(key) is not None:
+                raise ConditionFailed("allí hay ya un objeto")
+            return self.finish(temporary, key)
+
     def discard_unfinished(self, prefix: str) -> None:
         """Remove temporary names: of one key, or of all below a prefix that ends in a slash."""
         with self.turn:
@@ -295,6 +302,16 @@ class Files(MemoryProvider):
         content, receipt = self._read(source)
         temporary = self.bucket.begin(key, content)
         self._send("put", key, lambda: self.bucket.finish(temporary, key))
+        return receipt
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            yield key, self._put_new(key, source)
+
+    def _put_new(self, key: str, source: Source) -> PutReceipt:
+        content, receipt = self._read(source)
+        temporary = self.bucket.begin(key, content)
+        self._send("put_new", key, lambda: self.bucket.finish_new(temporary, key))
         return receipt
 
     def replaces_safely(self, prefix: str = "") -> bool:

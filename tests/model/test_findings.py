@@ -12,6 +12,7 @@ import pytest
 from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate
 from tests.model.steps import (
+    BackUp,
     ChangeDate,
     ChangeDirectory,
     ChangePrefix,
@@ -23,6 +24,7 @@ from tests.model.steps import (
     LoseDirectory,
     PointProvider,
     Rehome,
+    RestoreDatabase,
     Resume,
     RotObject,
     SetBack,
@@ -322,3 +324,71 @@ def test_a_whole_copy_of_another_execution_of_the_same_row_stays(world: World) -
     """The row was given to another execution, which is migrated, and the first one's directory is lost."""
     given_away = [ChangeUuid(0, U2), ChangeDirectory(0, 1), Execute(1), LoseDirectory(0)]
     play(world, scene_on("s3"), [Execute(0), DIED_BEFORE_COMMIT, *given_away, Tick("A"), Tick("A")])
+
+
+# The database is set back to a backup: it knows nothing of what was stored since
+
+
+IN_USE = (Execute(1), Tick("A"))
+"""The installation has stored something before, and so has its name."""
+
+DIED_WHILE_REMOVING = Tick("A", Cut(Fate.KILL, "unlink*", 2))
+
+
+@on_every_kind
+def test_what_a_removal_has_left_replaces_no_copy_of_which_the_database_does_not_know(world: World, kind: str) -> None:
+    """The backup is from before the first attempt. Looked for wherever a manifest of ours is taken away: at an upload,
+    a move, a removal of leftovers.
+    """
+    play(world, scene_on(kind), [*IN_USE, Execute(0), BackUp(), DIED_WHILE_REMOVING, RestoreDatabase(slot=0), Tick("A")])
+
+
+@on_every_kind
+def test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup(world: World, kind: str) -> None:
+    """The database was backed up while files were sent, as one that is backed up at night is."""
+    died = Tick("A", Cut(Fate.KILL, "[pr]* */b *"))
+    history = [*IN_USE, Execute(0), died, BackUp(), DIED_WHILE_REMOVING, RestoreDatabase(slot=0), Tick("A")]
+    play(world, scene_on(kind), history)
+
+
+@on_every_kind
+def test_a_copy_that_is_newer_than_a_backup_is_no_leftover(world: World, kind: str) -> None:
+    """At the backup the row points to the second provider, and an attempt at the first one has failed. Since then the
+    execution ran again, and was stored at the first one.
+    """
+    failed = [*IN_USE, Execute(0), DIED_BEFORE_COMMIT, Switch(is_on=False), Tick("A"), BackUp(), Switch(is_on=True)]
+    again = [SetBack(1), Execute(0, "B"), Tick("A")]
+    play(world, scene_on(kind), [*failed, *again, RestoreDatabase(), Switch(is_on=True), Tick("A"), Tick("A")])
+
+
+@on_every_kind
+@pytest.mark.parametrize("before", [[], [DIED_BEFORE_COMMIT]], ids=["nothing-before", "an-attempt-before"])
+def test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move(
+    world: World, kind: str, before: list[Step]
+) -> None:
+    """As before; then the older copy at the second provider is to be brought to the first one."""
+    away = [*IN_USE, Execute(0), *before, Switch(is_on=False), Tick("A"), BackUp(), Switch(is_on=True)]
+    again = [SetBack(1), Execute(0, "B"), Tick("A")]
+    then = [RestoreDatabase(), Switch(is_on=True), Rehome("A"), TimePasses(hours=2), Rehome("A"), Tick("A")]
+    play(world, scene_on(kind), [*away, *again, *then])
+
+
+@on_every_kind
+def test_an_equal_copy_of_which_the_database_does_not_know_is_taken_as_it_is(world: World, kind: str) -> None:
+    """The directory is still whole: nothing is sent, and its removal goes on."""
+    died = Tick("A", Cut(Fate.KILL, "rename*"))
+    play(world, scene_on(kind), [*IN_USE, Execute(0), BackUp(), died, RestoreDatabase(), Tick("A")])
+    assert world.production.migrated[2].content() == world.promised[0]
+    assert not world.has_local_copy(0)
+
+
+# Two installations send to one place at the same time
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "minio"])
+def test_a_clone_that_looked_before_production_stored_overwrites_nothing_of_it(world: World, kind: str) -> None:
+    """Both run at the same minute, and both have found nothing at the place. Only a store that keeps no conditions, such
+    as that of the kind minio here, stores the later one over the earlier one.
+    """
+    looked = Tick("S", Cut(Fate.STOP, "[pr]* */a *"))
+    play(world, scene_on(kind), [Execute(0), Clone(changed_slot=0), looked, Tick("A"), Resume()])

@@ -119,6 +119,15 @@ class Held(NamedTuple):
     """The copy to which its row points, and continues to point."""
 
 
+class Backup(NamedTuple):
+    """What production's database held once, and what was known of it then."""
+
+    dump: Dump
+    rows: Sequence[int]
+    migrated: Mapping[int, Commit]
+    buckets: Mapping[int, str]
+
+
 @dataclass
 class Installation:
     """One database with its hosts. `migrated` are the rows that say so, as they were last seen."""
@@ -130,7 +139,7 @@ class Installation:
     migrated: dict[int, Commit] = field(default_factory=dict)
     buckets: dict[int, str] = field(default_factory=dict)
     inherited: frozenset[int] = frozenset()
-    """Rows that were copied from another database, whose executions stay in that one's hands."""
+    """Rows that were copied from another database, whose executions stay in that one's hands, or from a backup."""
     damaged: set[Commit] = field(default_factory=set)
     """Copies of which somebody has taken an object away, and whose directories were still there."""
 
@@ -189,6 +198,7 @@ class World:
         self._written_files = 0
         self._lost_directories: set[int] = set()
         self.is_cloned = False
+        self._backup: Backup | None = None
         self.held: dict[int, Held] = {}
         self.of_others: dict[tuple[str, str], bytes] = {}
         clear(self._platforms[0])
@@ -393,6 +403,25 @@ class World:
                 if slot == changed_slot:
                     self.swap_bytes(slot + PRODUCTION_SLOTS, in_place=False)
         self.is_cloned = True
+
+    def back_up(self) -> None:
+        """Keep what production's database holds now."""
+        rows, migrated = list(self.production.rows), dict(self.production.migrated)
+        self._backup = Backup(dump_tables(self.production.platform), rows, migrated, dict(self.production.buckets))
+
+    def restore_database(self) -> None:
+        """Give production's database what it held at the backup, as people do who have ended all runs before. What it
+        says of copies may have come to be wrong since; that nothing is lost must hold all the same.
+        """
+        if self._backup is None:
+            return
+        self.end()
+        load_tables(self.production.platform, self._backup.dump)
+        self.production.rows = list(self._backup.rows)
+        self.production.migrated = dict(self._backup.migrated)
+        self.production.buckets = dict(self._backup.buckets)
+        self.production.inherited = frozenset(self.production.migrated)
+        self.held.clear()
 
     # Time, hosts, runs
 
@@ -613,20 +642,38 @@ def sequences_of(platform: Platform) -> list[str]:
     return [row["relname"] for row in platform.sql(SEQUENCES)]
 
 
-def copy_tables(source: Platform, target: Platform) -> None:
-    """Make a database an exact copy of another one of the same tables."""
+class Dump(NamedTuple):
+    """What a database holds: the rows of each table as JSON, and where each sequence stands."""
+
+    tables: Mapping[str, str]
+    sequences: Mapping[str, tuple[int, bool]]
+
+
+def dump_tables(source: Platform) -> Dump:
+    """A backup of a database."""
+    rows = "SELECT coalesce(json_agg(one), '[]')::text FROM {} AS one"
+    tables = {table: source.value(rows.format(table)) for table in tables_of(source)}
+    states = {name: source.sql(f"SELECT last_value, is_called FROM {name}")[0] for name in sequences_of(source)}  # noqa: S608
+    return Dump(tables, {name: (state["last_value"], state["is_called"]) for name, state in states.items()})
+
+
+def load_tables(target: Platform, dump: Dump) -> None:
+    """Give a database of the same tables what a backup holds, and nothing else."""
     clear(target)
-    for table in tables_of(source):
-        columns = ", ".join(row["attname"] for row in source.sql(COLUMNS, table))
-        rows = source.value(f"SELECT coalesce(json_agg(one), '[]')::text FROM {table} AS one")  # noqa: S608
+    for table, rows in dump.tables.items():
+        columns = ", ".join(row["attname"] for row in target.sql(COLUMNS, table))
         target.sql(
             f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608
             f"SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)",
             rows,
         )
-    for sequence in sequences_of(source):
-        state = source.sql(f"SELECT last_value, is_called FROM {sequence}")[0]  # noqa: S608
-        target.sql("SELECT setval(%s, %s, %s)", sequence, state["last_value"], state["is_called"])
+    for sequence, state in dump.sequences.items():
+        target.sql("SELECT setval(%s, %s, %s)", sequence, *state)
+
+
+def copy_tables(source: Platform, target: Platform) -> None:
+    """Make a database an exact copy of another one of the same tables."""
+    load_tables(target, dump_tables(source))
 
 
 class _ClockAhead:

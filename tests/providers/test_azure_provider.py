@@ -260,6 +260,38 @@ def test_a_name_beyond_azures_limit_is_refused_before_it_is_sent(box: Box) -> No
             provider.put("b" * 1025, BytesSource(b""))
 
 
+def lease(box: Box) -> None:
+    box.client.get_blob_client("key").acquire_lease()
+
+
+def take_snapshot(box: Box) -> None:
+    box.client.get_blob_client("key").create_snapshot()
+
+
+@pytest.mark.parametrize(("protect", "code"), [(lease, "LeaseIdMissing"), (take_snapshot, "SnapshotsPresent")])
+@pytest.mark.parametrize("deletion", ["delete", "delete_exactly"])
+def test_what_others_protect_from_deletion_is_called_that(
+    box: Box, protect: Callable[[Box], None], code: str, deletion: str
+) -> None:
+    """Azure refuses a leased blob with the status of a failed condition."""
+    with box.provider() as provider:
+        provider.put("key", BytesSource(b"content"))
+        stored = provider.stat("key")
+        protect(box)
+        with pytest.raises(ObjectProtected, match=code):
+            provider.delete("key") if deletion == "delete" else provider.delete_exactly(stored)
+        assert b"".join(provider.open("key")) == b"content"
+
+
+@pytest.mark.parametrize("size_bytes", [1, PART_SIZE_BYTES + 1])
+def test_a_leased_blob_is_not_taken_for_another_object(box: Box, size_bytes: int) -> None:
+    with box.provider() as provider:
+        provider.put("key", BytesSource(b"content"))
+        lease(box)
+        with pytest.raises(ObjectProtected, match="LeaseIdMissing"):
+            provider.put("key", PatternSource(size_bytes))
+
+
 def xml_error(code: str) -> bytes:
     message = "AccountKey=leaked\nsig=leaked"
     return f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()

@@ -8,8 +8,8 @@ import pytest
 
 from commands.status.own_log import unrecorded_failure
 from config.fields import FieldError
-from config.logs import LOG_FILE_NAME
 from config.models import ProviderRow
+from config.process.log_output import LOG_FILE_NAME
 from jobs.metrics.samples import STATE, parsed
 from providers import build_provider
 from providers.base import InvalidProviderSettings

@@ -150,7 +150,7 @@ BUSY = _json(503, {"error": {"code": 503}})
 
 @pytest.fixture
 def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleSessions]:
-    for module in ("provider", "upload_sessions"):  # as many requests, fewer bytes
+    for module in ("provider", "upload_sessions", "uploads"):  # as many requests, fewer bytes
         monkeypatch.setattr(f"providers.gcs.{module}.PART_SIZE_BYTES", PART_SIZE_BYTES)
     server = GoogleSessions()
     with server:
@@ -250,6 +250,18 @@ def test_a_session_that_is_over_is_begun_again(google: GoogleSessions, notes: Pa
     """Whether it expired, was cancelled, was completed by a late request, or is refused."""
     begin(google, notes)
     google.before = lambda request: Answer(status, b"{}") if "secret-0" in request.path else None
+    assert end(google, notes).sent_whole
+
+
+@pytest.mark.parametrize("status", [404, 410, CANCELLED])
+def test_a_session_that_goes_in_the_middle_is_worth_another_try(
+    google: GoogleSessions, notes: Path, status: int
+) -> None:
+    """It expired, or somebody cancelled it: the next one begins a new session."""
+    google.before = lambda request: Answer(status) if len(google.sessions["secret-0"].content) else None
+    with run(google, notes) as provider, pytest.raises(ProviderUnavailable):
+        store(provider, PatternSource(LARGE_BYTES))
+    google.before = lambda _: None
     assert end(google, notes).sent_whole
 
 

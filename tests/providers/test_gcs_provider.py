@@ -145,7 +145,7 @@ def test_a_failed_search_for_credentials_is_not_repeated(tmp_path: Path, monkeyp
     provider = provider_of(str(tmp_path / "late.json"), bucket="bucket")
     with pytest.raises(InvalidProviderSettings):
         provider.stat("key")
-    monkeypatch.setattr("providers.gcs.provider._credentials", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr("providers.gcs.clients.find_credentials", lambda *_: pytest.fail("searched again"))
     with pytest.raises(InvalidProviderSettings):
         provider.stat("key")
 

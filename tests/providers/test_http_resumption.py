@@ -19,7 +19,8 @@ import pytest
 import providers.azure.requests
 from config.models import ProviderRow
 from providers import build_provider
-from providers.azure.provider import AzureProvider, BlocksLost
+from providers.azure.errors import BlocksLost
+from providers.azure.provider import AzureProvider
 from providers.base import (
     PART_SIZE_BYTES,
     BytesSource,

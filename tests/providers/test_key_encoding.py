@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from demo.servers.s3 import rclone_program
-from providers.base import (
+from providers.base import part_size_for
+from providers.names import (
     BACKSLASH,
     CONTROL_CHARACTERS,
     DELETE_CHARACTER,
@@ -19,7 +20,6 @@ from providers.base import (
     LINE_ENDS,
     QUOTE,
     NameEncoding,
-    part_size_for,
 )
 
 S3 = NameEncoding()

@@ -72,14 +72,14 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
         (5000 * 1024 * MEBIBYTE, "4.9 TB"),
     ],
 )
-def test_units(size_bytes: float, text: str) -> None:
+def test_bytes_are_shown_in_the_largest_unit_that_fits(size_bytes: float, text: str) -> None:
     assert in_units(size_bytes) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (61, "1 min"), (3599, "1 h 0 min"), (9000, "2 h 30 min")]
 )
-def test_times(seconds: float, text: str) -> None:
+def test_time_left_is_shown_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
     assert in_time(seconds) == text
 
 
@@ -131,7 +131,9 @@ def _level_kept() -> Iterator[None]:
     ],
 )
 @pytest.mark.usefixtures("_level_kept")
-def test_who_watches(monkeypatch: pytest.MonkeyPatch, terminal: str | None, level: int, watched: bool) -> None:
+def test_progress_is_watched_on_a_terminal_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, terminal: str | None, level: int, watched: bool
+) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     logger.setLevel(level)
     if terminal is None:

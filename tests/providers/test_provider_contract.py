@@ -534,6 +534,25 @@ def test_what_others_store_while_an_object_is_sent_stays(
     assert destinations.everything_stored() == {"p/a"}
 
 
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+def test_what_others_store_while_a_new_object_is_sent_stays(
+    provider: Provider, destinations: Destination, size_bytes: int
+) -> None:
+    """Also without a look before: a file that was not there when its place was looked at is stored by one request. A
+    second small file goes together with it.
+    """
+    if destinations.name not in CREATES_SAFELY:
+        return
+    others = build_provider(destinations.provider_row())
+    source = Overtaken(size_bytes, lambda: others.put("p/a", BytesSource(b"newer")))
+    beside = {"p/b": BytesSource(b"beside")} if size_bytes == min(SIZES_BY_WAY.values()) else {}
+    assert isinstance(error_of(lambda: list(provider.put_new_many({**beside, "p/a": source}))), ConditionFailed)
+    others.close()
+    assert content(provider, "p/a") == b"newer"
+    provider.discard_unfinished("p/")
+    assert destinations.everything_stored() - {"p/b"} == {"p/a"}
+
+
 def test_an_object_of_the_same_size_is_another_one(provider: Provider, destinations: Destination) -> None:
     """To a server of SFTP, which tells whole seconds, one that was stored in another second."""
     provider.put("p/a", BytesSource(b"old"))

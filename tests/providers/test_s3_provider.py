@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from config.fields import Fields
 from config.models import ProviderRow
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, AccessDenied, BytesSource, InvalidProviderSettings, Provider
-from providers.s3.provider import S3Provider
+from providers.s3.access import BucketAccess
+from providers.s3.settings import read_settings
+from providers.shared.network import NetworkRules
 from tests.destinations import Destination, s3_destination
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
@@ -30,6 +33,12 @@ def destination(rclone_s3: RcloneS3) -> Destination:
 
 def provider_with(credentials: Mapping[str, Any] | None, options: Mapping[str, Any], kind: str = "s3") -> Provider:
     return build_provider(ProviderRow(1, "Archivo", kind, credentials, options, active=True))
+
+
+def access_to(row: ProviderRow) -> BucketAccess:
+    """How the bucket of a row is reached."""
+    rules = NetworkRules(Fields("configuracion", row.options))
+    return BucketAccess(read_settings(row, endpoint_required=False), rules)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +71,9 @@ def test_a_session_token_of_the_environment_does_not_join_the_keys_of_the_row(
     swift_s3: SwiftS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "another")
-    provider = build_provider(s3_destination("s3-swift", swift_s3).provider_row())
-    assert isinstance(provider, S3Provider)
-    assert provider._obstore_credentials()()["token"] is None
+    row = s3_destination("s3-swift", swift_s3).provider_row()
+    assert access_to(row).obstore_credentials()()["token"] is None
+    provider = build_provider(row)
     provider.check()
     provider.close()
 
@@ -80,11 +89,11 @@ def test_a_session_token_of_the_environment_does_not_join_the_keys_of_the_row(
     ],
 )
 def test_the_address_of_amazon(bucket: str, region: str, accelerated: bool, endpoint: str) -> None:
-    provider = provider_with({**KEYS, "region": region}, {"bucket": bucket, "acelerar": accelerated})
-    assert isinstance(provider, S3Provider)
-    assert provider._obstore_endpoint() == endpoint
-    assert provider._signed_requests._bucket_url == (f"{endpoint}/{bucket}" if "." in bucket else endpoint)
-    provider.close()
+    options = {"bucket": bucket, "acelerar": accelerated}
+    access = access_to(ProviderRow(1, "Archivo", "s3", {**KEYS, "region": region}, options, active=True))
+    assert access.endpoint_url == endpoint
+    assert access.bucket_url == (f"{endpoint}/{bucket}" if "." in bucket else endpoint)
+    access.close()
 
 
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE", "deep_archive"])

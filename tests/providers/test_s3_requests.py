@@ -19,7 +19,7 @@ import urllib3.connection
 
 import providers.retries
 import providers.s3.provider
-import providers.s3.requests
+import providers.s3.session
 from config.errors import MigrationError
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
@@ -433,7 +433,7 @@ def test_the_first_range_may_be_too_short_too() -> None:
 @pytest.mark.parametrize("answer", [Answer(206, CONTENT[:100], SECOND), Answer(403, b"x" * 100)], ids=["range", "no"])
 def test_a_range_at_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(providers.s3.requests, "CONNECT_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.s3.session, "CONNECT_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(providers.retries, "RETRY_BUDGET_SECONDS", 0.5)  # less than the patience, as it is
     slow = replace(answer, headers={}, seconds_per_byte=0.1)
     with provider_of(lambda _: slow) as (provider, _), pytest.raises(ProviderUnavailable):  # at its end: another error

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from config.models import ProviderRow
-from providers.base import BytesSource, IntegrityError, InvalidKey
-from providers.sftp.protocol import FSYNC, POSIX_RENAME, Answer, PacketType, SftpSession
+from providers.base import BytesSource, IntegrityError, InvalidKey, ProviderError
+from providers.sftp.protocol import FSYNC, IN_FLIGHT_BYTES, POSIX_RENAME, Answer, PacketType, SftpSession
 from providers.sftp.provider import SftpProvider
+from tests.faults.sftp_liar import FAILURE, Fault, LyingSftpServer, refuse
 from tests.servers.openssh import OpenSsh
+from tests.sources import PatternSource
 
 
 @pytest.fixture
@@ -113,3 +116,30 @@ def test_of_many_files_none_is_left_half_stored_where_one_is_refused(
     assert not [path for path in base.rglob("*") if path.name.endswith(".part")]
     whole = {stored.key for stored in provider.list("")} - {"directory/below/file"}
     assert all(b"".join(provider.open(key)) == b"content" for key in whole)
+
+
+UNSUPPORTED = 8
+
+
+@pytest.mark.parametrize("size_bytes", [10, IN_FLIGHT_BYTES + 1])
+def test_a_server_that_only_announces_that_it_syncs_is_used(
+    lying_sftp_server: LyingSftpServer, size_bytes: int
+) -> None:
+    """As servers do that keep their files in an object store. One that fails to sync has not stored the file."""
+    credentials = {
+        "host": lying_sftp_server.host,
+        "port": lying_sftp_server.port,
+        "username": lying_sftp_server.username,
+        "host_key": lying_sftp_server.host_key,
+        "private_key": lying_sftp_server.private_key,
+    }
+    options = {"base_path": str(lying_sftp_server.new_directory())}
+    source = PatternSource(size_bytes)
+    with closing(SftpProvider(ProviderRow(1, "servidor", "sftp", credentials, options, active=True))) as provider:
+        with lying_sftp_server.going_wrong(unsupported := Fault("FSYNC", refuse(UNSUPPORTED))):
+            provider.put("key", source)
+        assert unsupported.struck == 1
+        assert provider.stat("key").size_bytes == size_bytes
+        with lying_sftp_server.going_wrong(Fault("FSYNC", refuse(FAILURE))), pytest.raises(ProviderError):
+            provider.put("other", source)
+        assert [stored.key for stored in provider.list("")] == ["key"]

@@ -73,8 +73,9 @@ class CannedHttp:
                 self._send(answer(request))
 
             def _send(self, made: Answer) -> None:
-                self.send_response(made.status)
-                for name, value in {"Content-Length": str(len(made.body)), **made.headers}.items():
+                self.send_response_only(made.status)
+                usual = {"Date": self.date_time_string(), "Content-Length": str(len(made.body))}
+                for name, value in {**usual, **made.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 pieces = _slowly(made) if made.seconds_per_byte else [made.body[: made.cut_after_bytes]]

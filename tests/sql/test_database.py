@@ -956,7 +956,7 @@ def acceptable(execution: Execution) -> bool:
         (("/data/sage", "/data/sage/a", "/data/sage/a/b", "/data"), {2, 3, 4}),
     ],
 )
-def test_conflicting_directories(
+def test_equal_and_nested_directories_are_in_conflict(
     platform: Platform, directories: tuple[str | None, ...], in_conflict: set[int]
 ) -> None:
     found = conflicts(platform, *directories)

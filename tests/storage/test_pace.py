@@ -104,7 +104,7 @@ def test_a_change_of_the_timetable_counts_in_the_middle_of_a_file() -> None:
 def test_who_came_first_goes_first_even_in_the_middle_of_another_file() -> None:
     interruption = Awaited()
     traffic = Traffic(parse_bandwidth("40K"), interruption)
-    early, late = traffic.new_place(), traffic.new_place()
+    early, late = traffic.new_queue_position(), traffic.new_queue_position()
     done: list[str] = []
 
     def send(name: str, size_bytes: int, place: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient, StandardBlobTier
 
 from providers import build_provider
-from providers.base import BytesSource, ProviderError
+from providers.base import BytesSource, ObjectArchived, ProviderError
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 from tests.stories.trees import make_usual_tree, snapshot
@@ -81,6 +81,8 @@ def test_a_blob_that_is_archived_is_asked_for(new_destination: NewDestination) -
         service = BlobServiceClient(destination.options["account_url"], credentials["account_key"])
         with closing(service), service.get_blob_client(destination.options["container"], "key") as blob:
             blob.set_standard_blob_tier(StandardBlobTier.ARCHIVE)
+        with pytest.raises(ObjectArchived, match="restore --request-restore"):
+            list(provider.open("key"))
         assert provider.request_restore("key")
 
 

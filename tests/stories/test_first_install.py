@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import REPOSITORY, ROOMS
+from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 from tests.stories.installation import PLATFORM_TABLES, Installation
 
 PLATFORM = ("cloud_providers", "ejecuciones_config", "ejecuciones_yaml")
@@ -25,7 +25,7 @@ def _columns(installation: Installation) -> list[tuple[str, ...]]:
 
 def _use_a_copy_of_the_checkout(installation: Installation) -> Path:
     copy = installation.directory / "checkout"
-    for name in ROOMS:
+    for name in PRODUCT_FOLDERS:
         shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "janitor_daemon.py", copy)
     installation.program = copy / "janitor_daemon.py"

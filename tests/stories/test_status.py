@@ -27,7 +27,7 @@ from commands.status.health import DEGRADED, DOWN, examine
 from commands.status.own_log import unrecorded_failure
 from commands.status.words import describe_status
 from config.errors import unexpected
-from config.logs import LOG_FILE_NAME
+from config.process.log_output import LOG_FILE_NAME
 from config.settings import Settings, load_settings
 from config.text.columns import wrapped
 from jobs.context import Context

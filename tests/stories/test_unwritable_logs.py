@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.logs import advice_to_write, user_name
+from config.process.write_advice import advice_to_write, user_name
 from tests.destinations import Destination
 from tests.privileges import NOBODY, WITHOUT_CAPABILITIES
 from tests.stories.installation import Installation

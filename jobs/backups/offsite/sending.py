@@ -295,7 +295,7 @@ class Sender:
             found, evidence = self._sha256(key)
             if found == sha256:
                 return evidence
-        pacer = Pacer(self._traffic, self._traffic.new_place())
+        pacer = Pacer(self._traffic, self._traffic.new_queue_position())
         put = partial(self._put, key, PacedSource(source, pacer), there)
         receipt = with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
         if receipt is None or receipt.left_unfinished:

@@ -14,13 +14,13 @@ from config.models import ProviderRow
 from config.text.amounts import UNLIMITED, Timetable
 from jobs.backups.errors import BackupError
 from jobs.backups.offsite.copies import backups_prefix
-from jobs.provider_set import recorded_copies
+from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import Provider, Recorded
 from providers.mounts import shows_nothing
 from providers.retries import with_retries
 from sql.database import Database, SchemaError
-from sql.platform.configuration import provider_name, provider_named
+from sql.platform.configuration import provider_named
 from storage.traffic.pace import Traffic
 
 Wrap = Callable[[Provider], Provider]
@@ -60,7 +60,7 @@ def rows_in(database: Database, prefix: str | None = None) -> Rows:
             if isinstance(item, ProviderRow):
                 readable[item.id] = item
             else:
-                unreadable[item[0]["id"]] = provider_name(item[0]), item[1]
+                unreadable[item.id] = item.name, item.error
         policy = database.load_policy() if prefix is None else None
     except (FieldError, SchemaError) as error:
         raise StoreUnusable(f"no se puede leer cloud_providers o ejecuciones_config: {one_line(error)}") from error

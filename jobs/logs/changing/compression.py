@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-from config.logs import user_name
+from config.process.write_advice import user_name
 from jobs.logs.errors import LogLeft, NoRoom, RunStopped
 
 BLOCK_BYTES = 1024 * 1024

@@ -41,7 +41,7 @@ class RunLimits:
         self._traffic = traffic
         self._clock = clock
         self._started = clock() - run_for_seconds
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._under_way: dict[int, int] = {}
         self.reached: str | None = None
         """The option that kept work from beginning or finishing."""
@@ -67,7 +67,7 @@ class RunLimits:
         """Whether an execution of this size may begin, if those under way send all their bytes."""
         if self._max_bytes is None:
             return True
-        with self._turn:
+        with self._lock:
             used_bytes = self._traffic.passed_bytes + sum(self._under_way.values())
         return has_room_for(size_bytes, used_bytes, self._max_bytes)
 
@@ -76,13 +76,13 @@ class RunLimits:
         if not self.has_room(size_bytes):
             self.reached = MAX_BYTES
             return False
-        with self._turn:
+        with self._lock:
             self._under_way[execution.id] = size_bytes
         return True
 
     def end(self, execution: Execution) -> None:
         """From now on, count only what was really sent of an execution."""
-        with self._turn:
+        with self._lock:
             self._under_way.pop(execution.id, None)
 
     @contextlib.contextmanager

@@ -18,19 +18,19 @@ class UploadsUnderWay:
     """The places that are receiving files. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._places: list[tuple[Provider, Place]] = []
 
     @contextlib.contextmanager
     def noted(self, provider: Provider, place: Place) -> Iterator[None]:
         """Note that files may be on their way to `place` within the block."""
         upload = (provider, place)
-        with self._turn:
+        with self._lock:
             self._places.append(upload)
         try:
             yield
         finally:
-            with self._turn:
+            with self._lock:
                 self._places.remove(upload)
 
     def abandon_all(self, seconds: float) -> None:
@@ -40,7 +40,7 @@ class UploadsUnderWay:
         finds what they leave after all.
         """
         deadline = time.monotonic() + seconds
-        with self._turn:
+        with self._lock:
             threads = [threading.Thread(target=_abandon, args=upload, daemon=True) for upload in self._places]
         for thread in threads:
             thread.start()

@@ -116,12 +116,12 @@ def _require_rights(database: Database) -> None:
 
 def _provider(database: Database, provider_id: int) -> Provider:
     """The provider, active or not. Raises `InvalidProviderSettings`, and `ConfigurationError` for an unreadable row."""
-    for item in database.load_provider_rows():
-        if isinstance(item, ProviderRow) and item.id == provider_id:
-            return build_provider(item)
-        if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
-            raise ConfigurationError(f"el proveedor con id {provider_id} no se puede usar: {item[1]}")
-    raise ConfigurationError(f"el proveedor con id {provider_id} ya no existe")
+    row = next((row for row in database.load_provider_rows() if row.id == provider_id), None)
+    if row is None:
+        raise ConfigurationError(f"el proveedor con id {provider_id} ya no existe")
+    if not isinstance(row, ProviderRow):
+        raise ConfigurationError(f"el proveedor con id {provider_id} no se puede usar: {row.error}")
+    return build_provider(row)
 
 
 def _prefix(database: Database, written: str | None) -> str:

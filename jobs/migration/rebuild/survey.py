@@ -47,11 +47,9 @@ class Survey:
         self._sizes = array("Q")
         self._digests = array("Q")
         self._has_manifest = bytearray()
-        self.object_count = 0
 
     def note(self, relative_key: str, size_bytes: int) -> None:
         """Note one object by its key below the executions' common prefix. Probes and the like do not count."""
-        self.object_count += 1
         name, slash, path = relative_key.partition("/")
         if slash:
             position = self._position(name)

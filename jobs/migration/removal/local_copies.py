@@ -150,7 +150,7 @@ class LocalCopies:
         try:
             return self._database.claim_deletions([execution])
         except DatabaseBusy as error:
-            self._tell_failed(
+            self._report_failed(
                 execution,
                 "removal_not_taken_up",
                 "No se retomó el borrado de la copia local de",
@@ -180,7 +180,7 @@ class LocalCopies:
         except MigrationError as error:
             self._note_kept(claim, error)
         except DatabaseBusy as error:
-            self._tell_not_recorded(claim.execution, error)
+            self._report_not_recorded(claim.execution, error)
         else:
             self._note_removed(claim)
 
@@ -200,7 +200,7 @@ class LocalCopies:
         except MigrationError as error:
             self._note_kept(claim, error)
         else:
-            self._tell_kept_whole(execution, file_count, reason, RemovalSwitchedOff.code)
+            self._report_kept_whole(execution, file_count, reason, RemovalSwitchedOff.code)
             self._record(self._database.keep_local_copy, claim)
 
     def give_back_held(self, executions: Iterable[Execution]) -> None:
@@ -229,10 +229,10 @@ class LocalCopies:
 
     def _note_held(self, claim: Claim, file_count: int, error: RemovalHeld) -> None:
         """Its directory has its own name again; the removal is taken up once the hold is released."""
-        self._tell_kept_whole(claim.execution, file_count, str(error), error.code)
+        self._report_kept_whole(claim.execution, file_count, str(error), error.code)
         self._record(self._database.put_off_deletion, claim)
 
-    def _tell_kept_whole(self, execution: Execution, file_count: int, reason: str, event: str) -> None:
+    def _report_kept_whole(self, execution: Execution, file_count: int, reason: str, event: str) -> None:
         uuid = one_line(execution.uuid)
         removed = file_count - self._files_left(execution)
         level, what = logging.INFO, "está entera"
@@ -258,13 +258,13 @@ class LocalCopies:
         try:
             is_finished = self._database.finish_deletion(claim)
         except DatabaseBusy as error:
-            self._tell_not_recorded(claim.execution, error)
+            self._report_not_recorded(claim.execution, error)
             return
         if is_finished:
             self._report.count(local_copies_deleted=1)
             emit(logging.INFO, "local_copy_deleted", f"Copia local de la ejecución {uuid} borrada", execution=uuid)
             return
-        self._tell_not_recorded(
+        self._report_not_recorded(
             claim.execution, ClaimLost("su fila cambió cuando ya se había quitado lo que tiene la copia probada")
         )
 
@@ -276,7 +276,7 @@ class LocalCopies:
 
     def _note_kept(self, claim: Claim, error: MigrationError) -> None:
         beginning = "No se borró la copia local de"
-        self._tell_failed(claim.execution, "local_copy_kept", beginning, error, error_code=error.code)
+        self._report_failed(claim.execution, "local_copy_kept", beginning, error, error_code=error.code)
         self._record(partial(self._database.stop_deletion, error_code=error.code, error=str(error)), claim)
         if isinstance(error, ProviderError):  # fetching the manifest costs next to nothing, so no pauses grow for it
             self._record(self._database.put_off_deletion, claim)
@@ -286,13 +286,13 @@ class LocalCopies:
         try:
             record(claim)
         except DatabaseBusy as error:
-            self._tell_not_recorded(claim.execution, error)
+            self._report_not_recorded(claim.execution, error)
 
-    def _tell_not_recorded(self, execution: Execution, error: Exception) -> None:
+    def _report_not_recorded(self, execution: Execution, error: Exception) -> None:
         beginning = "No se anotó qué fue de la copia local de"
-        self._tell_failed(execution, "removal_not_recorded", beginning, error, error_code=None)
+        self._report_failed(execution, "removal_not_recorded", beginning, error, error_code=None)
 
-    def _tell_failed(
+    def _report_failed(
         self, execution: Execution, event: str, beginning: str, error: Exception, *, error_code: str | None
     ) -> None:
         uuid = one_line(execution.uuid)

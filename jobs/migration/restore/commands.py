@@ -130,7 +130,7 @@ class Order:
     selection: Selection
     include: Include
     directory: Path | None
-    in_place: bool
+    """Where to; `None` for the place that each execution came from."""
     check_only: bool
     request_restore: bool
 
@@ -205,7 +205,7 @@ def restore(
     if bool(selection.uuids) == selection.is_of_provider_or_period:
         raise click.UsageError("diga qué ejecuciones: sus UUID (o --from-file), o bien --provider, --since y --until")
     path = None if directory is None else _converted(context, DIRECTORY, directory)
-    order = Order(settings, selection, include, path, in_place, check_only, request_restore)
+    order = Order(settings, selection, include, path, check_only, request_restore)
     return _restore_many(order)
 
 

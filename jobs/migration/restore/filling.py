@@ -270,7 +270,7 @@ class Filling:
 
     def _download(self, file: int, entry: Entry, there: _There) -> None:
         """Fetch a file, or its rest. Existing bytes that are not skipped must equal those that arrive."""
-        pacer = Pacer(self._pool.traffic, place=0)
+        pacer = Pacer(self._pool.traffic, queue_position=0)
         tries = itertools.count()
         attempt = partial(self._fill, file, entry, pacer, there, tries)
         try:

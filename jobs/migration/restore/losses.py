@@ -24,7 +24,7 @@ class Losses:
     """Noted from several threads; reported at the end."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._in_the_way: list[str] = []
         self._refused: list[str] = []
         self._links: list[str] = []
@@ -35,34 +35,34 @@ class Losses:
 
     def note_in_the_way(self, path: str) -> None:
         """Something not proven to be the restore's own has an entry's name, or an equivalent one."""
-        with self._turn:
+        with self._lock:
             self._in_the_way.append(path)
 
     def note_refused(self, path: str) -> None:
         """The file system cannot hold the name, or the file."""
-        with self._turn:
+        with self._lock:
             self._refused.append(path)
 
     def note_link(self, path: str) -> None:
         """The file system has no symbolic links."""
-        with self._turn:
+        with self._lock:
             self._links.append(path)
 
     def close(self, path: str) -> None:
         """Nothing is restored below a directory that is not the restore's own."""
-        with self._turn:
+        with self._lock:
             self._closed.add(path)
 
     def note_failure(self, error: MigrationError) -> None:
         """One object could not be fetched. Raises the error once there are very many."""
-        with self._turn:
+        with self._lock:
             self._failures.append(error)
         if len(self._failures) >= MOST_FAILED_OBJECTS:
             raise error
 
     def note_unkept(self, path: str, *, mode: bool, time: bool) -> None:
         """The file system has not kept the mode or the time of an entry."""
-        with self._turn:
+        with self._lock:
             if mode:
                 self._modes.append(path)
             if time:
@@ -90,7 +90,7 @@ class Losses:
 
     def missing(self, listing: Listing, tree: Tree) -> list[str]:
         """What differs from the manifest, in Spanish, one text for each kind."""
-        with self._turn:
+        with self._lock:
             known = {*self._in_the_way, *self._refused, *self._links}
         renamed = [
             path

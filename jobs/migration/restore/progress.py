@@ -33,19 +33,19 @@ class RestoreProgress:
         self._file_count = file_count
         self._size_bytes = size_bytes
         self._clock = clock
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._files = 0
         self._bytes = 0
         self._rate = Rate(clock)
 
     def note_file(self) -> None:
         """Count a complete file."""
-        with self._turn:
+        with self._lock:
             self._files += 1
 
     def note_bytes(self, size_bytes: int) -> None:
         """Count bytes; a negative number for those that have to come again."""
-        with self._turn:
+        with self._lock:
             self._bytes += size_bytes
 
     @contextlib.contextmanager
@@ -92,7 +92,7 @@ class SharedProgress:
     """What has come of several executions, some of them at once: one line for all. Safe to use from several threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._running: list[RestoreProgress] = []
         self._earlier_bytes = 0
         self._rate = Rate(clock)
@@ -100,18 +100,18 @@ class SharedProgress:
     @contextlib.contextmanager
     def including(self, progress: RestoreProgress) -> Iterator[None]:
         """Count that of one execution, which is under way within the block."""
-        with self._turn:
+        with self._lock:
             self._running.append(progress)
         try:
             yield
         finally:
-            with self._turn:
+            with self._lock:
                 self._running.remove(progress)
                 self._earlier_bytes += progress.bytes_so_far
 
     def text(self) -> str:
         """The line of the only execution under way, or the sums and the line of the first one."""
-        with self._turn:
+        with self._lock:
             running = tuple(self._running)
             size_bytes = self._earlier_bytes + sum(progress.bytes_so_far for progress in running)
         per_second = self._rate.per_second(size_bytes)
@@ -122,7 +122,7 @@ class SharedProgress:
 
     def tell(self) -> None:
         """Write the line of each execution under way to the log."""
-        with self._turn:
+        with self._lock:
             running = tuple(self._running)
         for progress in running:
             progress.tell()
@@ -143,11 +143,11 @@ def showing(progress: RestoreProgress | SharedProgress) -> Iterator[Above]:
 def _told_now_and_then(tell: Callable[[], None]) -> Iterator[Above]:
     over = threading.Event()
 
-    def tell_until_over() -> None:
+    def show_until_over() -> None:
         while not over.wait(TOLD_EVERY_SECONDS):
             tell()
 
-    teller = threading.Thread(target=tell_until_over, name="progress", daemon=True)
+    teller = threading.Thread(target=show_until_over, name="progress", daemon=True)
     teller.start()
     try:
         yield _at_once

@@ -82,7 +82,7 @@ class Restore:
                 with self._show(progress):
                     restored = filling.run(Disk(file_system))
             _sync_parent(target)
-        _tell_what_lends_nothing_any_more(tree)
+        _report_lost_setuid(tree)
         return restored
 
 
@@ -106,7 +106,7 @@ def _sync_parent(target: Target) -> None:
         sync_directory(parent)
 
 
-def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
+def _report_lost_setuid(tree: Tree) -> None:
     paths = [tree.path(position) for position in tree.file_positions() if tree.mode_of(position) & LENDING_BITS]
     if paths:
         emit(

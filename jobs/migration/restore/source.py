@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from config.models import ProviderRow
 from jobs.migration.restore.errors import RestoreImpossible
-from jobs.provider_set import recorded_copies
+from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
 from providers.base import CannotUnarchive, Provider
 from sql.database import Database
-from sql.platform.configuration import provider_name
+from sql.platform.configuration import UnreadableRow
 from sql.platform.stored_executions import StoredExecution
 from storage.keys import Place, place_from_uri
 
@@ -68,7 +68,7 @@ def copy_among(found: Sequence[StoredExecution], uuid: str) -> tuple[StoredExecu
         raise RestoreImpossible(f"no hay ninguna ejecución con el uuid {one_line(uuid)}")
     stored = found[0]
     if len(found) > 1:
-        _tell_several(found)
+        _report_several_rows(found)
     if not stored.migrated or stored.uri is None or stored.provider_id is None:
         without_files = not stored.migrated and not stored.has_directory
         why = "no dejó ficheros: no hay nada que restaurar" if without_files else "no está migrada a la nube"
@@ -80,7 +80,7 @@ def copy_among(found: Sequence[StoredExecution], uuid: str) -> tuple[StoredExecu
     return stored, place, _recorded_sha256(found)
 
 
-def _tell_several(found: Sequence[StoredExecution]) -> None:
+def _report_several_rows(found: Sequence[StoredExecution]) -> None:
     rows = ", ".join(f"id {row.id} en {row.uri}" if row.migrated else f"id {row.id} sin migrar" for row in found)
     emit(
         logging.WARNING,
@@ -105,21 +105,20 @@ def provider_of(database: Database, row: StoredExecution) -> Provider:
     Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
     """
     uuid, provider_id = row.uuid, row.provider_id
-    items = list(database.load_provider_rows())
-    for item in items:
-        if isinstance(item, ProviderRow) and item.id == provider_id:
-            with errors_named(uuid, item.name, CHECK_AND_AGAIN):
-                provider = build_provider(item)
-            provider.recorded = recorded_copies(
-                database, provider, (row for row in items if isinstance(row, ProviderRow))
-            )
-            return provider
-        if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
-            name = provider_name(item[0])
-            raise RestoreImpossible(
-                f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {name} no se puede usar: {item[1]}"
-            )
-    raise RestoreImpossible(
-        f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
-        "existe en cloud_providers"
-    )
+    readable, unreadable = database.sorted_provider_rows()
+    rows: Iterable[ProviderRow | UnreadableRow] = (*readable, *unreadable)
+    found = next((each for each in rows if each.id == provider_id), None)
+    if found is None:
+        raise RestoreImpossible(
+            f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
+            "existe en cloud_providers"
+        )
+    if not isinstance(found, ProviderRow):
+        raise RestoreImpossible(
+            f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {found.name} no se puede usar: "
+            f"{found.error}"
+        )
+    with errors_named(uuid, found.name, CHECK_AND_AGAIN):
+        provider = build_provider(found)
+    provider.recorded = recorded_copies(database, provider, readable)
+    return provider

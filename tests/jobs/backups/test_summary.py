@@ -97,7 +97,7 @@ def test_an_almost_empty_database_may_double(tmp_path: Path) -> None:
     assert told(backup(tmp_path, 1, 8, 1000), backup(tmp_path, 2, 1, 9000))[1].startswith("bien: ")
 
 
-def test_proofs(tmp_path: Path) -> None:
+def test_the_newest_proof_is_shown_with_its_age_or_its_failure(tmp_path: Path) -> None:
     made = backup(tmp_path, 1, 1, 100)
     proven = replace(made, verified=NOW - timedelta(days=3), verification_seconds=4.0)
     assert told(proven)[-1] == "bien: la copia 1 se restauró y comparó en 4 s"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from config.errors import ConfigurationError
-from config.logs import LOG_FILE_NAME
+from config.process.log_output import LOG_FILE_NAME
 from config.settings import load_settings
 from jobs.logs.errors import left_for
 from jobs.logs.guard import KeptApart, kept_apart_from_logs

@@ -23,7 +23,7 @@ from config.errors import MigrationError, UnsafeSource
 from config.models import Attempt, Claim, Evidence, Execution, ProvenCopy
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.places import Neighbours, SourceShrank
+from jobs.migration.places import Neighbours
 from jobs.provider_set import ProviderSet
 from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.stores import store_of
@@ -33,6 +33,7 @@ from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import read_manifest
 from storage.traffic.transfers import TransferPool
+from storage.uploading.remnants import SourceShrank
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
@@ -652,6 +653,55 @@ def test_what_a_removal_has_left_never_takes_the_place_of_the_whole(scene: Scene
     with closing(scene.provider()) as provider:
         provider.delete("p/ejecuciones/uuid-1.manifest.json")  # a person has looked
     scene.store(execution)
+
+
+def set_back_to_a_backup(scene: Scene) -> None:
+    """The database is restored from a backup that was made before the execution was first taken up."""
+    scene.set_back()
+    scene.platform.sql("DELETE FROM janitor_attempts")
+    scene.platform.sql("DELETE FROM janitor_migrations")
+
+
+@pytest.mark.parametrize("loss", [lose_a_file, lose_everything, lose_the_name_of_a_file])
+def test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_copy(
+    scene: Scene, loss: Callable[[Path], None]
+) -> None:
+    """Not to an alternate either: the row would lead to less than there is."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    assert execution.directory is not None
+    loss(Path(execution.directory))
+    for _ in range(2):
+        with pytest.raises(SourceShrank, match="quizá porque se restauró.* migrado_a_nube"):
+            scene.store(execution)
+    assert scene.stored() == before
+
+
+def test_a_copy_of_ours_that_the_database_does_not_know_is_not_replaced(scene: Scene) -> None:
+    """By what the directory holds now, which may be older. The attempt that was refused makes it no more ours."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"of before, or of now")
+    for _ in range(2):
+        with pytest.raises(UnsafeDestination, match="no consta en la base de datos"):
+            scene.store(execution)
+    assert scene.stored() == before
+
+
+def test_an_equal_copy_of_ours_that_the_database_does_not_know_is_ours_again(scene: Scene) -> None:
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    provider = scene.store(execution)
+    assert provider.keys("put") == provider.keys("replace") == []
+    assert scene.stored() == before
+    scene.require_copy_of(execution)
 
 
 def test_a_directory_whose_removal_was_begun_lacks_nothing_though_something_came_to_it(scene: Scene) -> None:

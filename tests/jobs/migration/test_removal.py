@@ -650,6 +650,22 @@ def test_a_directory_created_again_beside_the_trash_is_not_touched(
     assert os.listdir(directory) == ["new"]
 
 
+def test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    """The row was set back meanwhile, and the execution ran again and was migrated: nothing is recorded of a removal.
+    To remove what is left of the first one, and to say that the second one is gone, would be wrong.
+
+    Looked for elsewhere: what a temporary file's removal had set aside is known by its lock and its owner.
+    """
+    proven = proven_tree(directory, from_cloud=True)
+    shutil.copytree(directory, trash, symlinks=True)
+    before = contents(root)
+    with pytest.raises(UnsafeSource, match="no es el directorio que este programa apartó"):
+        remove(judge, directory, proven, permission=Granted())
+    assert contents(root) == before
+
+
 def test_trash_that_differs_stays_beside_a_directory_created_again(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path
 ) -> None:

@@ -66,7 +66,7 @@ class Teller:
         context.database.finish_run(0, {})
         return outcome
 
-    def go_on_in_forked_process(self) -> None:
+    def continue_in_forked_process(self) -> None:
         """Leave the connection to the process from which this one was forked."""
         self._database = self.platform.database(self.host)
 

@@ -83,7 +83,7 @@ def is_killed_at(step: int, teller: Teller) -> bool:
         process_id = os.fork()
     if process_id == 0:
         try:
-            teller.go_on_in_forked_process()
+            teller.continue_in_forked_process()
             with dying_at(step, lambda: os.kill(os.getpid(), signal.SIGKILL), (sending, "send"), STATEMENT):
                 teller.tick()
         except BaseException:

@@ -67,7 +67,7 @@ class _Reading:
 
     def _check(self, position: int) -> None:
         entry = self._tree.entry(position)
-        pacer = Pacer(self._pool.traffic, place=0)
+        pacer = Pacer(self._pool.traffic, queue_position=0)
         attempt = partial(self._read, entry, pacer)
         try:
             with_retries(attempt, self._interruption, self._provider.progress, pacer.waited_seconds)

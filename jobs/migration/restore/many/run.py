@@ -92,7 +92,7 @@ class Providers:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._built: dict[int, Provider] = {}
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._failures: Counter[int] = Counter()
         self._trusted: set[int] = set()
 
@@ -118,7 +118,7 @@ class Providers:
     def note(self, row: StoredExecution, error: Exception | None) -> None:
         """Note how one execution ended, to leave a provider alone that fails again and again by its own fault."""
         provider_id = row.provider_id or 0
-        with self._turn:
+        with self._lock:
             if isinstance(error, MigrationError) and error.provider_wide:
                 self._failures[provider_id] += 1
                 self._trusted.discard(provider_id)

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
 from typing import Any
 
-from config.models import ProviderRow
 from sql.database import Database
-from sql.platform.configuration import provider_name, provider_named
+from sql.platform.configuration import provider_named
 from sql.platform.stored_executions import StoredExecution
 
 FOLDER = "jobs/migration"
@@ -101,8 +100,4 @@ def provider_id_of(database: Database, written: str) -> int:
 
     Raises `ConfigurationError`, which lists all of them, and `DatabaseError`.
     """
-    providers = [
-        (item.id, item.name) if isinstance(item, ProviderRow) else (item[0]["id"], provider_name(item[0]))
-        for item in database.load_provider_rows()
-    ]
-    return provider_named(providers, written)
+    return provider_named([(row.id, row.name) for row in database.load_provider_rows()], written)

@@ -1,0 +1,1 @@
+"""What a run and earlier runs know of providers."""
