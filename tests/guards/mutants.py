@@ -2213,7 +2213,7 @@ PLACES = (
         "providers/local/provider.py",
         "        return self._store(sources, rename_to_free_name)\n",
         "        return self._store(sources, replacing)\n",
-        (f"{NEWER_STAYS}[small-local]", f"{NEWER_STAYS}[local-small]"),
+        (f"{NEWER_STAYS}[local-small]",),
     ),
     Mutant(
         "places",
@@ -2221,7 +2221,7 @@ PLACES = (
         "providers/sftp/provider.py",
         "        return self._store(sources, self._storing.rename_to_nothing)\n",
         "        return self._store(sources, self._storing.rename)\n",
-        (f"{NEWER_STAYS}[small-sftp]",),
+        (f"{NEWER_STAYS}[sftp-asyncssh-small]",),
     ),
     Mutant(
         "leftovers",
@@ -2251,7 +2251,7 @@ PLACES = (
         "places",
         "a copy of others is adopted without looking at its bytes",
         UPLOAD,
-        "        if compared.wrong:\n            raise self._manifest.claimed_by_others()\n",
+        "        if compared.wrong:\n            raise self._manifest.claimed_by_others(found)\n",
         "",
         NOT_REPLACED,
     ),
@@ -3384,8 +3384,8 @@ PROVIDERS = (
         "refusals",
         "a protected object is taken for equal without looking",
         SENDING,
-        "        if digest.sha256 != receipt.sha256:",
-        "        if not digest.sha256:",
+        "        if digest.sha256 != receipt.sha256:\n            raise refusal\n",
+        "        if not digest.sha256:\n            raise refusal\n",
         (REFUSED + "test_a_protected_file_that_differs_is_refused_by_name",),
     ),
     Mutant(
@@ -4158,10 +4158,7 @@ REMOVALS = (
         REMOVAL,
         "record.inode is None and is_alone and bool(",
         "record.inode is None and bool(",
-        (
-            "tests/jobs/migration/test_removal.py"
-            "::test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there",
-        ),
+        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_before_is_not_taken_for_what_is_there",),
     ),
     Mutant(
         "deletion",
@@ -6416,7 +6413,7 @@ TRUST = (
         "leftovers",
         "a copy of another directory is no more than one of this",
         "jobs/migration/leftovers.py",
-        " and head.directory in (None, leftover.directory)",
+        "    if head.directory not in (None, leftover.directory):\n        return False\n",
         "",
         (f"{LEFT_OVER}::test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere",),
     ),

@@ -674,7 +674,7 @@ def test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_co
     assert execution.directory is not None
     loss(Path(execution.directory))
     for _ in range(2):
-        with pytest.raises(SourceShrank, match="quizá porque se restauró.* migrado_a_nube"):
+        with pytest.raises(SourceShrank, match=r"quizá porque se restauró.* migrado_a_nube"):
             scene.store(execution)
     assert scene.stored() == before
 
