@@ -2148,7 +2148,7 @@ PLACES = (
         MANIFEST_AT_PLACE,
         "        if last is None:\n            return False\n",
         "        if last is None:\n            return True\n",
-        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[nothing-before-sftp]",),
+        (f"{WHOSE}::test_a_copy_of_ours_that_the_database_does_not_know_is_not_replaced",),
     ),
     Mutant(
         "places",
@@ -2156,7 +2156,7 @@ PLACES = (
         MANIFEST_AT_PLACE,
         "            return head.attempt <= last\n",
         "            return True\n",
-        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[an-attempt-before-sftp]",),
+        (f"{WHOSE}::test_a_copy_of_a_later_attempt_than_the_database_knows_is_not_replaced",),
     ),
     Mutant(
         "places",
@@ -2181,7 +2181,7 @@ PLACES = (
         "            return manifest.stored  # a run that was killed before its commit left it\n"
         "        self.require_no_remnant(manifest)\n",
         "            return manifest.stored  # a run that was killed before its commit left it\n",
-        (f"{RESTORED}test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup[sftp]",),
+        (f"{WHOSE}::test_what_a_removal_has_left_replaces_no_copy_whose_attempt_was_open_at_the_backup",),
     ),
     Mutant(
         "places",

@@ -347,7 +347,7 @@ def test_what_a_removal_has_left_replaces_no_copy_of_which_the_database_does_not
 
 @on_every_kind
 def test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup(world: World, kind: str) -> None:
-    """The database was backed up while files were sent, as one that is backed up at night is."""
+    """The database was backed up after an attempt had failed, as one that is backed up at night may be."""
     died = Tick("A", Cut(Fate.KILL, "[pr]* */b *"))
     history = [*IN_USE, Execute(0), died, BackUp(), DIED_WHILE_REMOVING, RestoreDatabase(slot=0), Tick("A")]
     play(world, scene_on(kind), history)
