@@ -2130,7 +2130,7 @@ PLACES = (
         "places",
         "every manifest counts as our own",
         MANIFEST_AT_PLACE,
-        "        return head.installation == self._task.records.installation and head.row == self._task.execution.id\n",
+        "        return self.names_us(manifest) and (is_committed or self._is_recorded(manifest, head))\n",
         "        return True\n",
         NOT_REPLACED,
     ),
