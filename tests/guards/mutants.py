@@ -42,6 +42,7 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+WHOSE_STORY = "tests/stories/test_whose_place.py::"
 RESTORED = "tests/model/test_findings.py::"
 NEWER_STAYS = "tests/providers/test_provider_contract.py::test_what_others_store_while_a_new_object_is_sent_stays"
 HELD_OR_FAILED = "tests/sql/test_memory.py"
@@ -2190,6 +2191,14 @@ PLACES = (
         "                self._manifest.require_no_remnant(found)\n",
         "                pass\n",
         (f"{WHOSE}::test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_copy",),
+    ),
+    Mutant(
+        "places",
+        "a copy that others have made allows the removal of the local one",
+        UPLOAD,
+        "        if self._manifest.names_us(found):  # its database was set back since\n",
+        "        if found.sha256:\n",
+        (f"{WHOSE_STORY}test_an_equal_copy_of_which_the_database_does_not_know_is_recorded[False]",),
     ),
     Mutant(
         "places",
