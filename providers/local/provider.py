@@ -124,7 +124,7 @@ class LocalProvider(Provider):
         with batch:
             receipt = batch.write(key, source)
             self._require_expected(key, expected)
-            batch.give_names(rename_to_free_name if expected is None else replacing)
+            batch.give_names(replacing)
             batch.bring_names_to_disk()
         return receipt
 

@@ -42,6 +42,7 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+WHOSE_STORY = "tests/stories/test_whose_place.py::"
 RESTORED = "tests/model/test_findings.py::"
 NEWER_STAYS = "tests/providers/test_provider_contract.py::test_what_others_store_while_a_new_object_is_sent_stays"
 HELD_OR_FAILED = "tests/sql/test_memory.py"
@@ -2130,7 +2131,7 @@ PLACES = (
         "places",
         "every manifest counts as our own",
         MANIFEST_AT_PLACE,
-        "        return head.installation == self._task.records.installation and head.row == self._task.execution.id\n",
+        "        return self.names_us(manifest) and (is_committed or self._is_recorded(manifest, head))\n",
         "        return True\n",
         NOT_REPLACED,
     ),
@@ -2148,7 +2149,7 @@ PLACES = (
         MANIFEST_AT_PLACE,
         "        if last is None:\n            return False\n",
         "        if last is None:\n            return True\n",
-        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[nothing-before-sftp]",),
+        (f"{WHOSE}::test_a_copy_of_ours_that_the_database_does_not_know_is_not_replaced",),
     ),
     Mutant(
         "places",
@@ -2156,7 +2157,7 @@ PLACES = (
         MANIFEST_AT_PLACE,
         "            return head.attempt <= last\n",
         "            return True\n",
-        (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move[an-attempt-before-sftp]",),
+        (f"{WHOSE}::test_a_copy_of_a_later_attempt_than_the_database_knows_is_not_replaced",),
     ),
     Mutant(
         "places",
@@ -2181,7 +2182,7 @@ PLACES = (
         "            return manifest.stored  # a run that was killed before its commit left it\n"
         "        self.require_no_remnant(manifest)\n",
         "            return manifest.stored  # a run that was killed before its commit left it\n",
-        (f"{RESTORED}test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup[sftp]",),
+        (f"{WHOSE}::test_what_a_removal_has_left_replaces_no_copy_whose_attempt_was_open_at_the_backup",),
     ),
     Mutant(
         "places",
@@ -2190,6 +2191,14 @@ PLACES = (
         "                self._manifest.require_no_remnant(found)\n",
         "                pass\n",
         (f"{WHOSE}::test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_copy",),
+    ),
+    Mutant(
+        "places",
+        "a copy that others have made allows the removal of the local one",
+        UPLOAD,
+        "        if self._manifest.names_us(found):  # its database was set back since\n",
+        "        if found.sha256:\n",
+        (f"{WHOSE_STORY}test_an_equal_copy_of_which_the_database_does_not_know_is_recorded[False]",),
     ),
     Mutant(
         "places",
@@ -2213,7 +2222,7 @@ PLACES = (
         "providers/local/provider.py",
         "        return self._store(sources, rename_to_free_name)\n",
         "        return self._store(sources, replacing)\n",
-        (f"{NEWER_STAYS}[small-local]", f"{NEWER_STAYS}[local-small]"),
+        (f"{NEWER_STAYS}[local-small]",),
     ),
     Mutant(
         "places",
@@ -2221,7 +2230,7 @@ PLACES = (
         "providers/sftp/provider.py",
         "        return self._store(sources, self._storing.rename_to_nothing)\n",
         "        return self._store(sources, self._storing.rename)\n",
-        (f"{NEWER_STAYS}[small-sftp]",),
+        (f"{NEWER_STAYS}[sftp-asyncssh-small]",),
     ),
     Mutant(
         "leftovers",
@@ -2251,7 +2260,7 @@ PLACES = (
         "places",
         "a copy of others is adopted without looking at its bytes",
         UPLOAD,
-        "        if compared.wrong:\n            raise self._manifest.claimed_by_others()\n",
+        "        if compared.wrong:\n            raise self._manifest.claimed_by_others(found)\n",
         "",
         NOT_REPLACED,
     ),
@@ -3384,8 +3393,8 @@ PROVIDERS = (
         "refusals",
         "a protected object is taken for equal without looking",
         SENDING,
-        "        if digest.sha256 != receipt.sha256:",
-        "        if not digest.sha256:",
+        "        if digest.sha256 != receipt.sha256:\n            raise refusal\n",
+        "        if not digest.sha256:\n            raise refusal\n",
         (REFUSED + "test_a_protected_file_that_differs_is_refused_by_name",),
     ),
     Mutant(
@@ -4166,10 +4175,7 @@ REMOVALS = (
         REMOVAL,
         "record.inode is None and is_alone and bool(",
         "record.inode is None and bool(",
-        (
-            "tests/jobs/migration/test_removal.py"
-            "::test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there",
-        ),
+        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_before_is_not_taken_for_what_is_there",),
     ),
     Mutant(
         "deletion",
@@ -6442,7 +6448,7 @@ TRUST = (
         "leftovers",
         "a copy of another directory is no more than one of this",
         "jobs/migration/leftovers.py",
-        " and head.directory in (None, leftover.directory)",
+        "    if head.directory not in (None, leftover.directory):\n        return False\n",
         "",
         (f"{LEFT_OVER}::test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere",),
     ),

@@ -340,12 +340,14 @@ def test_what_a_removal_has_left_replaces_no_copy_of_which_the_database_does_not
     """The backup is from before the first attempt. Looked for wherever a manifest of ours is taken away: at an upload,
     a move, a removal of leftovers.
     """
-    play(world, scene_on(kind), [*IN_USE, Execute(0), BackUp(), DIED_WHILE_REMOVING, RestoreDatabase(slot=0), Tick("A")])
+    play(
+        world, scene_on(kind), [*IN_USE, Execute(0), BackUp(), DIED_WHILE_REMOVING, RestoreDatabase(slot=0), Tick("A")]
+    )
 
 
 @on_every_kind
 def test_what_a_removal_has_left_replaces_no_copy_that_was_under_way_at_the_backup(world: World, kind: str) -> None:
-    """The database was backed up while files were sent, as one that is backed up at night is."""
+    """The database was backed up after an attempt had failed, as one that is backed up at night may be."""
     died = Tick("A", Cut(Fate.KILL, "[pr]* */b *"))
     history = [*IN_USE, Execute(0), died, BackUp(), DIED_WHILE_REMOVING, RestoreDatabase(slot=0), Tick("A")]
     play(world, scene_on(kind), history)
@@ -387,8 +389,8 @@ def test_an_equal_copy_of_which_the_database_does_not_know_is_taken_as_it_is(wor
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "minio"])
 def test_a_clone_that_looked_before_production_stored_overwrites_nothing_of_it(world: World, kind: str) -> None:
-    """Both run at the same minute, and both have found nothing at the place. Only a store that keeps no conditions, such
-    as that of the kind minio here, stores the later one over the earlier one.
+    """Both run at the same minute, and both have found nothing at the place. Only a store that keeps no conditions,
+    such as that of the kind minio here, stores the later one over the earlier one.
     """
     looked = Tick("S", Cut(Fate.STOP, "[pr]* */a *"))
     play(world, scene_on(kind), [Execute(0), Clone(changed_slot=0), looked, Tick("A"), Resume()])

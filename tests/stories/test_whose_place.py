@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.destinations import Destination
 from tests.processes import wait_until
 from tests.stories.doors import Door
@@ -116,3 +118,32 @@ def test_a_deletion_of_an_old_manifest_that_comes_late_hits_no_new_one(
         wait_until(lambda: "ejecuciones/uno.manifest.json" not in bucket.everything_stored(), 30)
     assert not directory.exists()
     require_stored(alternate, "ejecuciones/uno", changed)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_an_equal_copy_of_which_the_database_does_not_know_is_recorded(
+    installation: Installation, new_destination: Callable[[str], Destination], is_ours: bool
+) -> None:
+    """The database was restored from an older backup, by itself or as that of another installation. A copy of others
+    may go at any time: then the local one stays, though the policy says otherwise.
+    """
+    destination = new_destination("local")
+    provider = installation.add_provider(destination)
+    installation.configure(provider, eliminar_despues_de_migrar=False)
+    directory = installation.small_execution("uno")
+    original = copy_tree(directory, installation.directory / "original")
+    assert installation.run().exit_code == 0
+    installation.execute(
+        "UPDATE ejecuciones_yaml SET migrado_a_nube = false, ruta_nube = NULL, nube_provider_id = NULL"
+    )
+    installation.execute("DELETE FROM janitor_attempts")
+    installation.execute("DELETE FROM janitor_migrations")
+    if not is_ours:
+        installation.execute("UPDATE janitor_installation SET installation = 'another'")
+    installation.configure(provider, eliminar_despues_de_migrar=True)
+    run = installation.run()
+    assert run.exit_code == 0, run
+    assert ("ya estaba entera e igual" in run.errors) == (not is_ours), run
+    assert installation.place("uno") == (True, "cloud://local/ejecuciones/uno", provider)
+    assert directory.exists() == (not is_ours)
+    require_stored(destination, "ejecuciones/uno", original)

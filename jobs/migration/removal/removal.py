@@ -134,8 +134,8 @@ def _find(parent: int, name: str, trash: str, record: RemovalRecord) -> _Found |
     """
     aside = _status(parent, trash)
     if aside is not None:
-        # Earlier versions did not record the inode. An empty directory could be anybody's, and beside a directory of its
-        # own name it is what an earlier removal had set aside, before the execution ran again.
+        # Earlier versions did not record the inode. An empty directory could be anybody's; beside one of its own name
+        # it is what an earlier removal had set aside, before the execution ran again.
         is_alone = _status(parent, name) is None
         is_of_old_version = record.inode is None and is_alone and bool(_names_in(parent, trash))
         if str(aside.st_ino) != record.inode and not is_of_old_version:

@@ -674,7 +674,7 @@ def test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_co
     assert execution.directory is not None
     loss(Path(execution.directory))
     for _ in range(2):
-        with pytest.raises(SourceShrank, match="quizá porque se restauró.* migrado_a_nube"):
+        with pytest.raises(SourceShrank, match=r"quizá porque se restauró.* migrado_a_nube"):
             scene.store(execution)
     assert scene.stored() == before
 
@@ -684,6 +684,40 @@ def test_a_copy_of_ours_that_the_database_does_not_know_is_not_replaced(scene: S
     execution = scene.new_execution()
     scene.store(execution)
     set_back_to_a_backup(scene)
+    before = scene.stored()
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"of before, or of now")
+    for _ in range(2):
+        with pytest.raises(UnsafeDestination, match="no consta en la base de datos"):
+            scene.store(execution)
+    assert scene.stored() == before
+
+
+def test_what_a_removal_has_left_replaces_no_copy_whose_attempt_was_open_at_the_backup(scene: Scene) -> None:
+    """The database knows the attempt, and not that it was committed since."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    scene.set_back()
+    scene.platform.sql("UPDATE janitor_attempts SET state = 'open'")
+    scene.platform.sql("DELETE FROM janitor_migrations")
+    before = scene.stored()
+    assert execution.directory is not None
+    lose_a_file(Path(execution.directory))
+    with pytest.raises(SourceShrank, match="quizá porque se restauró"):
+        scene.store(execution)
+    assert scene.stored() == before
+
+
+def test_a_copy_of_a_later_attempt_than_the_database_knows_is_not_replaced(scene: Scene) -> None:
+    """At the backup an attempt there had failed."""
+    execution = scene.new_execution()
+    with pytest.raises(StorageFull):
+        scene.store(execution, Fault("put", fail(StorageFull("lleno")), "*/tabla", EVERY_CALL))
+    scene.store(execution)
+    scene.set_back()
+    scene.platform.sql("DELETE FROM janitor_attempts WHERE state = 'committed'")
+    scene.platform.sql("UPDATE janitor_attempts SET state = 'abandoned'")
+    scene.platform.sql("DELETE FROM janitor_migrations")
     before = scene.stored()
     assert execution.directory is not None
     Path(execution.directory, "tabla").write_bytes(b"of before, or of now")

@@ -650,7 +650,7 @@ def test_a_directory_created_again_beside_the_trash_is_not_touched(
     assert os.listdir(directory) == ["new"]
 
 
-def test_what_an_earlier_removal_had_set_aside_is_not_taken_for_the_directory_that_is_there(
+def test_what_was_set_aside_before_is_not_taken_for_what_is_there(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path
 ) -> None:
     """The row was set back meanwhile, and the execution ran again and was migrated: nothing is recorded of a removal.
