@@ -39,8 +39,9 @@ def refresh(view: bytes) -> bytes:
 
 
 def literal(text: bytes) -> bytes:
-    """A name or a text as an SQL literal, as `standard_conforming_strings` reads it."""
-    return b"'" + text.replace(b"'", b"''") + b"'"
+    """A name or a text as an SQL literal, the same whether `standard_conforming_strings` is on or off."""
+    quoted = b"'" + text.replace(b"'", b"''") + b"'"
+    return b" E" + quoted.replace(b"\\", b"\\\\") if b"\\" in text else quoted
 
 
 def _encoded(part: bytes | str | int) -> bytes:
