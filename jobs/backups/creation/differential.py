@@ -22,7 +22,7 @@ from jobs.backups.creation.dump import definitions, dumped, require_no_interrupt
 from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import filled_views, literal, refresh, render
+from jobs.backups.creation.statements import filled_views, lending, literal, refresh, render, returning
 from jobs.backups.creation.table_changes import Change, TableWriter
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
@@ -160,7 +160,7 @@ class _Making:
             has_event_triggers = EVENT_TRIGGER in post_data
             if has_event_triggers:
                 member.write(render("suspend_event_triggers"))
-            member.write(render("lend_rights"))
+            member.write(lending(pre_data))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
                 rows.copy_to(member)
@@ -169,7 +169,7 @@ class _Making:
             rest.copy_to(member)
             for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
                 member.write(refresh(view))
-            member.write(render("return_rights"))
+            member.write(returning(pre_data))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
             if has_event_triggers:
                 member.write(render("resume_event_triggers"))

@@ -17,7 +17,7 @@ from jobs.backups.creation.dump import definitions, dumped, require_no_interrupt
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import filled_views, refresh, render
+from jobs.backups.creation.statements import filled_views, lending, refresh, render, returning
 from jobs.backups.errors import DumpFailed
 from jobs.backups.files import (
     FULL,
@@ -71,7 +71,7 @@ def _write(
         member.write(render("full_head", id=backup_id))
         member.write(render("session", settings=settings_as_statements(values.settings)))
         member.write(pre_data)
-        member.write(render("lend_rights"))
+        member.write(lending(pre_data))
     data_start, before_data = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         _write_rows(snapshot, member.write, amounts, interruption)
@@ -79,7 +79,7 @@ def _write(
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
         member.write(_with_refreshes_that_warn(post_data, snapshot.materialised_views()))
-        member.write(render("return_rights"))
+        member.write(returning(pre_data))
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
     snapshot.require_alive()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 QUERIES = Path(__file__).parents[1] / "queries"
 FOLDER = Path(__file__).parents[1] / "statements"
+REVOCATION = b"\nREVOKE "
 GAP = re.compile(rb"\{\{(\w+)\}\}")
 
 
@@ -36,6 +37,16 @@ def filled_views(post_data: bytes, views: Iterable[bytes]) -> list[bytes]:
 def refresh(view: bytes) -> bytes:
     """What refreshes a view, or warns that its query fails."""
     return render("refresh", view=view, name=literal(view))
+
+
+def lending(pre_data: bytes) -> bytes:
+    """What gives owners the rights that they have taken from themselves, if any may have; see `returning`."""
+    return render("lend_rights") if REVOCATION in pre_data else b""
+
+
+def returning(pre_data: bytes) -> bytes:
+    """What takes lent rights again."""
+    return render("return_rights") if REVOCATION in pre_data else b""
 
 
 def literal(text: bytes) -> bytes:
