@@ -237,17 +237,20 @@ def read_back(draft: Draft, plain_bytes: int) -> Contents:
 
 
 def publish(backup: Draft, contents: Contents, description: bytes | None) -> None:
-    """Give a backup its final name, after what belongs beside it. Raises `OSError`."""
+    """Give a backup its final name, after what belongs beside it. Raises `OSError`, and leaves nothing then."""
     directory, name = backup.final.parent, backup.final.name
     companions = {f"{name}.sha256": f"{contents.sha256}  {name}\n".encode()}
     if description is not None:
         companions[description_name(name)] = description
-    for companion, text in companions.items():
-        with Draft(directory, companion) as draft:
-            draft.write(text)
-            os.fsync(draft.file.fileno())
-            draft.publish()
-    backup.publish()
+    with contextlib.ExitStack() as undoing:
+        for companion, text in companions.items():
+            with Draft(directory, companion) as draft:
+                draft.write(text)
+                os.fsync(draft.file.fileno())
+                draft.publish()
+            undoing.callback(draft.final.unlink, missing_ok=True)
+        backup.publish()
+        undoing.pop_all()
     sync_directory(directory)
 
 

@@ -5378,6 +5378,8 @@ DATES = f"{BACKUP_TESTS}test_dates.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
+OWN_RIGHTS = f"{EXACT}test_an_owner_restores_what_it_took_its_own_rights_from"
+BACKSLASHES = f"{EXACT}test_backslashes_are_no_escapes_whatever_the_database_says"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
 BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_has_no_exact_differential_becomes_a_full_backup"
 ON_THE_DISK = f"{BACKUP_TESTS}test_files.py::test_what_is_on_the_disk_is_what_was_written"
@@ -5390,6 +5392,78 @@ BACKUPS = (
         "    if code != 0:\n",
         "    if code == 12345:\n",
         (NOT_WHOLE,),
+    ),
+    Mutant(
+        "backups",
+        "a dump of other tables is believed",
+        "jobs/backups/creation/full.py",
+        "    if portions != expected or not tables <= snapshot.tables.keys():\n",
+        "    if portions < 0:\n",
+        (f"{BACKUP_FAILURES}test_a_dump_of_other_tables_is_no_backup",),
+    ),
+    Mutant(
+        "backups",
+        "what lies beside a backup stays where the backup found no room",
+        "jobs/backups/files.py",
+        "            undoing.callback(draft.final.unlink, missing_ok=True)\n",
+        "",
+        (f"{BACKUP_FAILURES}test_a_disk_that_is_full_at_the_very_end_leaves_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "an owner cannot restore what it took its own rights from",
+        "jobs/backups/creation/full.py",
+        "member.write(lending(pre_data))",
+        """member.write(b"SET janitor.lent_rights = '';")""",
+        (OWN_RIGHTS,),
+    ),
+    Mutant(
+        "backups",
+        "an owner cannot apply a differential to what it took its own rights from",
+        "jobs/backups/creation/differential.py",
+        "member.write(lending(pre_data))",
+        """member.write(b"SET janitor.lent_rights = '';")""",
+        (OWN_RIGHTS,),
+    ),
+    Mutant(
+        "backups",
+        "rights to single columns are lost with those that were lent",
+        "jobs/backups/statements/lend_rights.sql",
+        " || COALESCE(r.of_columns, '')",
+        "",
+        (OWN_RIGHTS,),
+    ),
+    Mutant(
+        "backups",
+        "the tables of a differential have the default privileges alone",
+        "jobs/backups/statements/suspend.sql",
+        "GRANT ALL ON pg_temp.janitor_touched, pg_temp.janitor_undo TO CURRENT_USER;\n",
+        "",
+        (OWN_RIGHTS,),
+    ),
+    Mutant(
+        "backups",
+        "a sequence is looked for by a name with too many backslashes",
+        "jobs/backups/creation/differential.py",
+        "    if BACKSLASHES_ESCAPE not in section.partition(FIRST_OBJECT)[0]:\n",
+        "    if section:\n",
+        (BACKSLASHES,),
+    ),
+    Mutant(
+        "backups",
+        "the bytes of a large object are read as escapes",
+        "jobs/backups/statements/large_object_put.sql",
+        "pg_catalog.decode('{{bytes}}', 'hex')",
+        r"'\x{{bytes}}'",
+        (BACKSLASHES,),
+    ),
+    Mutant(
+        "backups",
+        "large objects get rights by default that they had not",
+        "jobs/backups/queries/list_large_objects.sql",
+        "m.lomacl IS NOT NULL OR EXISTS (SELECT FROM d)",
+        "m.lomacl IS NOT NULL",
+        (f"{EXACT}test_default_privileges_come_to_no_large_object_that_had_none",),
     ),
     Mutant(
         "backups",

@@ -22,7 +22,7 @@ from jobs.backups.creation.dump import definitions, dumped, require_no_interrupt
 from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import filled_views, literal, refresh, render
+from jobs.backups.creation.statements import filled_views, lending, literal, refresh, render, returning
 from jobs.backups.creation.table_changes import Change, TableWriter
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
@@ -41,6 +41,8 @@ from jobs.backups.files import (
 from jobs.backups.result import BackupFile, Kind
 
 SEQUENCE = b"SELECT pg_catalog.setval("
+BACKSLASHES_ESCAPE = b"SET standard_conforming_strings = off;\n"
+FIRST_OBJECT = b"\n-- Name: "
 EVENT_TRIGGER = b"\nCREATE EVENT TRIGGER "
 COPY_BYTES = 1024 * 1024
 
@@ -171,14 +173,16 @@ class _Making:
             has_event_triggers = EVENT_TRIGGER in post_data
             if has_event_triggers:
                 member.write(render("suspend_event_triggers"))
+            member.write(lending(pre_data))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
                 rows.copy_to(member)
                 member.write(render("resume"))
-            member.write(b"".join(sequences))
+            member.write(_read_as_written(sequences, pre_data))
             rest.copy_to(member)
             for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
                 member.write(refresh(view))
+            member.write(returning(pre_data))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
             if has_event_triggers:
                 member.write(render("resume_event_triggers"))
@@ -356,6 +360,14 @@ class _OldRows:
             raise FullBackupNeeded(str(error)) from error
         except OSError as error:
             raise FullBackupNeeded(f"no se puede leer {self._name}, el último completo") from error
+
+
+def _read_as_written(statements: list[bytes], section: bytes) -> bytes:
+    """Statements of a dump; before its first object each section says whether a backslash in its texts is an escape."""
+    text = b"".join(statements)
+    if BACKSLASHES_ESCAPE not in section.partition(FIRST_OBJECT)[0]:
+        return text
+    return render("escapes_begin") + text + render("escapes_end")
 
 
 def _touched(changes: list[Change]) -> bytes:

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from config.logs import one_line
+from config.text.plurals import counted
 from jobs.backups.creation.compression import GzipMember
 from jobs.backups.creation.description import FORMAT, Description, fingerprint, settings_as_statements
 from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import filled_views, refresh, render
+from jobs.backups.creation.statements import filled_views, lending, refresh, render, returning
+from jobs.backups.errors import DumpFailed
 from jobs.backups.files import (
     FULL,
     STAMP,
@@ -68,6 +71,7 @@ def _write(
         member.write(render("full_head", id=backup_id))
         member.write(render("session", settings=settings_as_statements(values.settings)))
         member.write(pre_data)
+        member.write(lending(pre_data))
     data_start, before_data = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         _write_rows(snapshot, member.write, amounts, interruption)
@@ -75,6 +79,7 @@ def _write(
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
         member.write(_with_refreshes_that_warn(post_data, snapshot.materialised_views()))
+        member.write(returning(pre_data))
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
     snapshot.require_alive()
@@ -125,7 +130,8 @@ def _with_refreshes_that_warn(post_data: bytes, views: Iterable[bytes]) -> bytes
 def _write_rows(
     snapshot: Snapshot, write: Callable[[bytes], object], amounts: _Amounts, interruption: threading.Event
 ) -> None:
-    tables = set()
+    """Raise `DumpFailed` unless exactly the tables of the snapshot come, each partition on its own."""
+    tables, portions = set(), 0
 
     def passed_on() -> Iterator[bytes]:
         for block in dumped(snapshot.shared, "data", interruption):
@@ -138,6 +144,13 @@ def _write_rows(
                 amounts.rows += event.count()
             case TableBegins(table):
                 tables.add(table)
+                portions += 1
+    expected = sum(not table.is_partitioned for table in snapshot.tables.values())
+    if portions != expected or not tables <= snapshot.tables.keys():
+        raise DumpFailed(
+            f"pg_dump terminó con 0, pero volcó {counted(portions, 'tabla', 'tablas')} y no las {expected} de la base "
+            f"de datos: mire qué programa es {one_line(snapshot.shared.programs.pg_dump)} (BACKUP_PG_BIN)"
+        )
     amounts.tables = len(tables)
 
 

@@ -22,13 +22,15 @@ class LargeObject:
     oid: int
     owner: bytes
     comment: bytes
+    holders: bytes
+    """Who may have rights as soon as it was made again: its owner, and whoever gets them by default privileges."""
     grants: tuple[bytes, ...] | None
     """`None`: nobody ever granted or revoked anything."""
     first_piece: bytes
 
     def digest(self, session: SnapshotSession) -> str:
         """A hash of everything about it."""
-        found = hashlib.sha256(repr((self.owner, self.comment, self.grants)).encode())
+        found = hashlib.sha256(repr((self.owner, self.comment, self.grants and tuple(sorted(self.grants)))).encode())
         for piece in self.pieces(session):
             found.update(piece)
         return found.hexdigest()
@@ -53,13 +55,13 @@ class LargeObject:
             offset += len(piece)
         write(render("large_object_owner", oid=self.oid, owner=self.owner, comment=self.comment))
         if self.grants is not None:
-            write(render("large_object_revoke", oid=self.oid, owner=self.owner))
+            write(render("large_object_revoke", oid=self.oid, holders=self.holders))
             for grant in self.grants:
                 write(render("large_object_grant", grant=grant))
 
 
 def large_objects(session: SnapshotSession) -> Iterator[LargeObject]:
     """All of the snapshot, in the order of their oids."""
-    for oid, owner, comment, has_rights, grants, piece in session.each("list_large_objects", AT_A_TIME):
-        rights = tuple(sorted(map(bytes.fromhex, grants))) if has_rights else None
-        yield LargeObject(oid, bytes(owner), bytes(comment), rights, bytes(piece))
+    for oid, owner, comment, holders, has_rights, grants, piece in session.each("list_large_objects", AT_A_TIME):
+        rights = tuple(map(bytes.fromhex, grants)) if has_rights else None
+        yield LargeObject(oid, bytes(owner), bytes(comment), bytes(holders), rights, bytes(piece))

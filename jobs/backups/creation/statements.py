@@ -10,6 +10,7 @@ from pathlib import Path
 
 QUERIES = Path(__file__).parents[1] / "queries"
 FOLDER = Path(__file__).parents[1] / "statements"
+REVOCATION = b"\nREVOKE "
 GAP = re.compile(rb"\{\{(\w+)\}\}")
 
 
@@ -38,9 +39,20 @@ def refresh(view: bytes) -> bytes:
     return render("refresh", view=view, name=literal(view))
 
 
+def lending(pre_data: bytes) -> bytes:
+    """What gives owners the rights that they have taken from themselves, if any may have; see `returning`."""
+    return render("lend_rights") if REVOCATION in pre_data else b""
+
+
+def returning(pre_data: bytes) -> bytes:
+    """What takes lent rights again."""
+    return render("return_rights") if REVOCATION in pre_data else b""
+
+
 def literal(text: bytes) -> bytes:
-    """A name or a text as an SQL literal, as `standard_conforming_strings` reads it."""
-    return b"'" + text.replace(b"'", b"''") + b"'"
+    """A name or a text as an SQL literal, the same whether `standard_conforming_strings` is on or off."""
+    quoted = b"'" + text.replace(b"'", b"''") + b"'"
+    return b" E" + quoted.replace(b"\\", b"\\\\") if b"\\" in text else quoted
 
 
 def _encoded(part: bytes | str | int) -> bytes:

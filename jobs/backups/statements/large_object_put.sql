@@ -1,1 +1,1 @@
-SELECT pg_catalog.lo_put({{oid}}, {{offset}}, '\x{{bytes}}');
+SELECT pg_catalog.lo_put({{oid}}, {{offset}}, pg_catalog.decode('{{bytes}}', 'hex'));

@@ -1,1 +1,1 @@
-REVOKE ALL ON LARGE OBJECT {{oid}} FROM {{owner}};
+REVOKE ALL ON LARGE OBJECT {{oid}} FROM {{holders}};

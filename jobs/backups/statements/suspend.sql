@@ -2,8 +2,10 @@
 DO {{tag}} BEGIN PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
 EXCEPTION WHEN insufficient_privilege THEN NULL; END {{tag}};
 SELECT pg_catalog.set_config('row_security', 'off', true);
+-- The default privileges of tables may leave out who makes one (ALTER DEFAULT PRIVILEGES REVOKE).
 CREATE TEMP TABLE janitor_touched (rel pg_catalog.regclass PRIMARY KEY, has_deletions boolean) ON COMMIT DROP;
 CREATE TEMP TABLE janitor_undo (n integer PRIMARY KEY, command text) ON COMMIT DROP;
+GRANT ALL ON pg_temp.janitor_touched, pg_temp.janitor_undo TO CURRENT_USER;
 INSERT INTO pg_temp.janitor_touched VALUES {{touched}};
 INSERT INTO pg_temp.janitor_touched
   SELECT p.relid, x.has_deletions FROM pg_temp.janitor_touched x, pg_catalog.pg_partition_tree(x.rel) p ON CONFLICT DO NOTHING;
@@ -22,6 +24,7 @@ CREATE TEMP TABLE janitor_above ON COMMIT DROP AS
     SELECT rel::oid, 0 FROM pg_temp.janitor_touched
     UNION SELECT i.inhparent, up.height + 1 FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
   SELECT oid::pg_catalog.regclass AS rel, pg_catalog.max(height) AS height FROM up GROUP BY oid;
+GRANT ALL ON pg_temp.janitor_keys, pg_temp.janitor_above TO CURRENT_USER;
 DO {{tag}} DECLARE r record; replica boolean := pg_catalog.current_setting('session_replication_role') = 'replica'; n integer := 0;
 BEGIN
   FOR r IN

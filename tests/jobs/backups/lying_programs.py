@@ -22,6 +22,18 @@ LIES = {
     "has something after its end": '"$true" "$@"; echo "SELECT 1;"; exit 0',
 }
 
+IS_OF_ANOTHER_DATABASE = """
+for argument; do
+  shift
+  case $argument in
+    --snapshot=*) continue ;;
+    --dbname=*) argument="$argument dbname=postgres" ;;
+  esac
+  set -- "$@" "$argument"
+done
+exec "$true" "$@"
+"""
+
 
 def lying_programs(binaries: Path, directory: Path, section: str, lie: str, version: str = "") -> Path:
     """Make a directory of programs; `pg_dump` lies about one section, and perhaps about its version."""

@@ -54,7 +54,14 @@ class Pair:
     """
 
     def __init__(
-        self, server: EmbeddedPostgres, number: int, directory: Path, *, is_owner: bool, locale: str = ""
+        self,
+        server: EmbeddedPostgres,
+        number: int,
+        directory: Path,
+        *,
+        is_owner: bool,
+        locale: str = "",
+        encoding: str = "UTF8",
     ) -> None:
         self._server = server
         self._administrator = server.database_url
@@ -64,7 +71,7 @@ class Pair:
         self.names = (f"source_{number}", f"restored_{number}")
         self.role = f"owner_{number}" if is_owner else ""
         self.directory = directory / f"backups_{number}"
-        self._options = f" TEMPLATE template0 LOCALE '{locale}'" if locale else ""
+        self._options = f" TEMPLATE template0 LOCALE '{locale}' ENCODING '{encoding}'" if locale else ""
         if is_owner:
             self._options += f" OWNER {self.role}"
             self.administer(f"CREATE ROLE {self.role} LOGIN PASSWORD 'owner'")
@@ -200,10 +207,11 @@ class Pair:
         self.administer(f"CREATE DATABASE {name}{self._options}")
 
     def contents(self, database: str) -> list[bytes]:
-        """What an ordinary dump of a database says, rows in any order, line by line."""
+        """What an ordinary dump of a database says, rows in any order, line by line; its own settings aside."""
+        options = {"PGTZ": "UTC", "PGOPTIONS": "-c standard_conforming_strings=on"}
         dump = subprocess.run(
             [self.binaries / "pg_dump", "--quote-all-identifiers", self._server.url_of(database)],
-            check=True, capture_output=True, timeout=120, env={**os.environ, "PGTZ": "UTC"},
+            check=True, capture_output=True, timeout=120, env={**os.environ, **options},
         ).stdout  # fmt: skip
         return list(normal(dump))
 

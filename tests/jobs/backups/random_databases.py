@@ -21,8 +21,18 @@ KINDS = {
         "CASE {n} % 7 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN E'a\\tb\\nc\\\\\\\\d' WHEN 3 THEN E'\\\\\\\\.' "
         "ELSE 'v' || {n} END"
     ),
-    "numeric": "CASE {n} % 3 WHEN 0 THEN {n} WHEN 1 THEN {n} * 1.0 ELSE {n} * 1.00 END",
-    "double precision": "CASE {n} % 5 WHEN 0 THEN '-0' WHEN 1 THEN 'NaN' ELSE {n} / 7.0 END",
+    "numeric": (
+        "CASE {n} % 5 WHEN 0 THEN {n} WHEN 1 THEN {n} * 1.0 WHEN 2 THEN 'NaN' WHEN 3 THEN '-Infinity' "
+        "ELSE {n} * 1.00 END"
+    ),
+    "double precision": (
+        "CASE {n} % 5 WHEN 0 THEN double precision '-0' WHEN 1 THEN 'NaN' WHEN 2 THEN '5e-324' ELSE {n} / 7.0 END"
+    ),
+    "real": "CASE {n} % 5 WHEN 0 THEN real '-0' WHEN 1 THEN 'Infinity' WHEN 2 THEN '1e-40' ELSE ({n} / 7.0)::real END",
+    "timestamp": (
+        "CASE {n} % 5 WHEN 0 THEN timestamp '-infinity' WHEN 1 THEN '4713-01-01 BC' "
+        "ELSE timestamp '2024-01-01' + {n} * interval '1 hour 1 microsecond' END"
+    ),
     "timestamptz": "timestamptz '2024-01-01' + {n} * interval '1 hour 1 microsecond'",
     "date": "CASE {n} % 9 WHEN 0 THEN 'infinity' ELSE date '2024-01-01' + {n} % 1000 END",
     "interval": "make_interval(months => ({n} % 5)::integer - 2, secs => {n} % 100)",
@@ -33,6 +43,18 @@ KINDS = {
     "text[]": "ARRAY['a', NULL, 'v' || {n}]",
     "uuid": "md5(({n} % 50)::text)::uuid",
     "int4range": "int4range(({n} % 1000)::integer, NULL)",
+    "int4multirange": "int4multirange(int4range(1, 3), int4range(({n} % 1000)::integer + 5, NULL))",
+    "bit varying": "({n})::integer::bit(20)::bit varying",
+    "character(5)": "'v' || {n} % 100",
+    '"char"': 'chr((({n}) % 90 + 33)::integer)::"char"',
+    "inet": "inet '10.0.0.0/8' + {n}",
+    "tsvector": "('''a b'':1A v' || {n} || ':2')::tsvector",
+    "money": "({n} / 100.0)::numeric::money",
+    "regclass": "'public.log'::regclass",
+    "mood": "(enum_range(NULL::mood))[1 + {n} % 3]",
+    "pair": "ROW({n}, CASE {n} % 3 WHEN 0 THEN E'a\"b,(\\\\)\\n' WHEN 1 THEN '' END)::pair",
+    "pair[]": "ARRAY[NULL, ROW({n}, 'a b')::pair, ROW(NULL, NULL)::pair]",
+    "paired": "ROW({n}, 'c')::pair::paired",
 }
 UNIQUE = {**KINDS, "text": "'v' || {n}", "numeric": "{n} * 1.0", "uuid": "md5(({n})::text)::uuid"}
 
@@ -46,7 +68,11 @@ class Table:
     key: list[str]
     """Its columns' values are told apart by one number."""
     is_partitioned: bool = False
-    is_referenced: bool = False
+    can_be_referred_to: bool = False
+    is_alone: bool = True
+    """It refers to no other one, and no other one to it."""
+    is_revoked: bool = False
+    """Its owner may neither insert into it nor delete from it, but for the length of each change."""
     check: str = ""
     """What drops and adds a constraint that no row fulfils, and that is set aside for each change."""
     values: dict[str, str] = field(default_factory=dict)
@@ -55,6 +81,27 @@ class Table:
 def quoted(name: str) -> str:
     """As PostgreSQL reads it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+SHAPES = ("heap", "key", "key", "key", "unique", "partitioned", "nested", "identity", "collated", "heir")
+PARTITIONED_BY = {"partitioned": " PARTITION BY HASH (k)", "nested": " PARTITION BY LIST (m)"}
+
+
+def _partitions(name: str, shape: str) -> Iterator[str]:
+    """Those of the second shape have partitions themselves, by the hash of an enum: pg_dump names their root."""
+    if shape == "partitioned":
+        for part in range(3):
+            yield _partition(f"{name} part {part}", name, f"FOR VALUES WITH (MODULUS 3, REMAINDER {part})")
+    if shape == "nested":
+        yield _partition(f"{name} sad", name, "FOR VALUES IN ('sad')")
+        yield _partition(f"{name} rest", name, "DEFAULT PARTITION BY HASH (m)")
+        for part in range(2):
+            values = f"FOR VALUES WITH (MODULUS 2, REMAINDER {part})"
+            yield _partition(f"{name} rest {part}", f"{name} rest", values)
+
+
+def _partition(name: str, parent: str, values: str) -> str:
+    return f"CREATE TABLE {quoted(name)} PARTITION OF {quoted(parent)} {values}"
 
 
 class RandomDatabase:
@@ -73,6 +120,9 @@ class RandomDatabase:
             "'BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN NULL; END'"
         )
         yield "CREATE DOMAIN thirds AS integer"
+        yield "CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'glad')"
+        yield "CREATE TYPE pair AS (x integer, y text)"
+        yield "CREATE DOMAIN paired AS pair CHECK ((VALUE).y = 'c')"
         yield "CREATE TABLE divisor (d integer)"
         yield "INSERT INTO divisor VALUES (1)"
         for number in range(self._random.randint(2, 6)):
@@ -92,14 +142,21 @@ class RandomDatabase:
         kinds = chance.sample(list(KINDS), chance.randint(1, 5))
         columns = dict(zip(chance.sample(COLUMNS, len(kinds)), kinds, strict=True))
         table = Table(name, columns, [])
-        shape = chance.choice(("heap", "key", "key", "key", "unique", "partitioned", "identity", "collated"))
+        shape = chance.choice(SHAPES)
+        if shape == "heir" and (heir := self._heir(name)) is not None:
+            yield heir
+            return
         definitions = [f"{quoted(column)} {kind}" for column, kind in columns.items()]
         if shape in ("key", "unique", "partitioned"):
             key_kind = chance.choice(("integer", "bigint", "numeric", "timestamptz"))
             table.columns["k"] = key_kind
-            table.key = ["k"]
+            table.key, table.can_be_referred_to = ["k"], True
             constraint = "PRIMARY KEY" if shape != "unique" else "NOT NULL UNIQUE"
             definitions.insert(chance.randint(0, len(definitions)), f"k {key_kind} {constraint}")
+        if shape == "nested":
+            table.columns |= {"k": "integer", "m": "mood"}
+            table.key = ["k"]
+            definitions += ["k integer", "m mood", "PRIMARY KEY (m, k)"]
         if shape == "collated":
             table.columns["w"] = "text"
             table.key = ["w"]
@@ -110,17 +167,27 @@ class RandomDatabase:
             )
         if chance.random() < 0.3:
             definitions.append("g text GENERATED ALWAYS AS ('g') STORED")
-        table.is_partitioned = shape == "partitioned"
-        partitions = " PARTITION BY HASH (k)" if table.is_partitioned else ""
-        yield f"CREATE TABLE {quoted(name)} ({', '.join(definitions)}){partitions}"
-        if table.is_partitioned:
-            for part in range(3):
-                yield (
-                    f"CREATE TABLE {quoted(f'{name} part {part}')} PARTITION OF {quoted(name)} "
-                    f"FOR VALUES WITH (MODULUS 3, REMAINDER {part})"
-                )
+        table.is_partitioned = shape in PARTITIONED_BY
+        has_dropped = not table.is_partitioned and chance.random() < 0.3
+        if has_dropped:
+            definitions.insert(0, "dropped integer")
+        yield f"CREATE TABLE {quoted(name)} ({', '.join(definitions)}){PARTITIONED_BY.get(shape, '')}"
+        if has_dropped:
+            yield f"ALTER TABLE {quoted(name)} DROP dropped"
+        yield from _partitions(name, shape)
         yield from self._what_acts(table, shape)
         self._tables.append(table)
+
+    def _heir(self, name: str) -> str | None:
+        """A table that inherits from another one, if there is one with columns."""
+        parents = [other for other in self._tables if other.columns and not other.is_partitioned]
+        if not parents:
+            return None
+        parent = self._random.choice(parents)
+        parent.is_alone = False
+        heir = Table(name, dict(parent.columns), list(parent.key), is_alone=False, values=dict(parent.values))
+        self._tables.append(heir)
+        return f"CREATE TABLE {quoted(name)} () INHERITS ({quoted(parent.name)})"
 
     def _what_acts(self, table: Table, shape: str) -> Iterator[str]:
         chance = self._random
@@ -128,10 +195,11 @@ class RandomDatabase:
             yield f'CREATE UNIQUE INDEX ON {quoted(table.name)} (w COLLATE "POSIX")'
         if not table.is_partitioned and chance.random() < 0.2:
             table.check = f"ALTER TABLE {quoted(table.name)} {{}} CONSTRAINT never"
-        referenced = [other for other in self._tables if "k" in other.key]
+        referenced = [other for other in self._tables if other.can_be_referred_to]
         if shape == "identity" and chance.random() < 0.7:
             name = quoted(table.name)
             yield f"ALTER TABLE {name} ADD parent integer REFERENCES {name} ON DELETE CASCADE"
+            table.is_alone = False
         if referenced and chance.random() < 0.6:
             other = chance.choice(referenced)
             action = chance.choice(("CASCADE", "SET NULL", "SET DEFAULT"))
@@ -142,6 +210,7 @@ class RandomDatabase:
             )
             yield f"COMMENT ON COLUMN {quoted(table.name)}.r IS 'refers'"
             table.values["r"] = f"(SELECT min(k) FROM {quoted(other.name)})"
+            table.is_alone = other.is_alone = False
         if chance.random() < 0.3:
             events = f"AFTER INSERT OR DELETE ON {quoted(table.name)}"
             yield f"CREATE TRIGGER acts {events} FOR EACH ROW EXECUTE FUNCTION act()"
@@ -161,6 +230,9 @@ class RandomDatabase:
                     yield f"UPDATE {quoted(table.name)} SET {name} = {name} - 1 WHERE random() < 0.5"
             if table.check:
                 yield table.check.format("ADD") + " CHECK (false) NOT VALID"
+            table.is_revoked = table.is_alone and self._random.random() < 0.3
+            if table.is_revoked:
+                yield f"REVOKE INSERT, DELETE, TRUNCATE ON {quoted(table.name)} FROM CURRENT_USER"
         yield "ALTER DOMAIN thirds ADD CONSTRAINT third CHECK (VALUE % 3 = 1) NOT VALID"
         yield "REFRESH MATERIALIZED VIEW over_view"
 
@@ -182,7 +254,11 @@ class RandomDatabase:
             table = self._random.choice(self._tables)
             if table.check:
                 yield table.check.format("DROP")
+            if table.is_revoked:
+                yield f"GRANT ALL ON {quoted(table.name)} TO CURRENT_USER"
             yield from self._change(table)
+            if table.is_revoked:
+                yield f"REVOKE INSERT, DELETE, TRUNCATE ON {quoted(table.name)} FROM CURRENT_USER"
             if table.check:
                 yield table.check.format("ADD") + " CHECK (false) NOT VALID"
         yield f"UPDATE divisor SET d = {self._random.randint(0, 1)}"

@@ -26,7 +26,7 @@ from tests.servers.older_postgres import OlderPostgres
 NUMBERS = itertools.count(100_000)
 DAYS = 2
 SMALL_MEMORY = Limits(rows_in_memory=20)
-LOCALES = ("C", "C.UTF-8", "POSIX")
+LOCALES = (("C", "UTF8"), ("C.UTF-8", "UTF8"), ("POSIX", "UTF8"), ("C", "LATIN1"))
 ODD_SETTINGS = {
     "array_nulls": "off",
     "bytea_output": "escape",
@@ -48,9 +48,12 @@ ODD_SETTINGS = {
 
 def play(server: EmbeddedPostgres, seed: int, directory: Path) -> None:
     """Play one round. Every second one is of a plain owner; of the rest, some use files instead of memory."""
-    locale = LOCALES[seed % len(LOCALES)]
-    with contextlib.closing(Pair(server, next(NUMBERS), directory, is_owner=seed % 2 == 1, locale=locale)) as pair:
+    locale, encoding = LOCALES[seed // 4 % len(LOCALES)]
+    made = Pair(server, next(NUMBERS), directory, is_owner=seed % 2 == 1, locale=locale, encoding=encoding)
+    with contextlib.closing(made) as pair:
         pair.backed_up_by_owner = True
+        if seed % 7 > 4:
+            pair.administer(f"ALTER DATABASE {pair.names[0]} SET standard_conforming_strings = off")
         database = RandomDatabase(seed)
         pair.change(*database.schema())
         change(pair, database.rows())

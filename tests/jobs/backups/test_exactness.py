@@ -219,3 +219,96 @@ def test_values_are_read_as_they_were_written_whatever_the_restoring_session_set
     for backup in (full, pair.differential(full)):
         pair.psql(backup.path, PGOPTIONS=as_options(ODD_SETTINGS))
     pair.require_equal()
+
+
+REVOKED = (
+    "CREATE SCHEMA app",
+    "CREATE TYPE app.mood AS ENUM ('sad', 'ok')",
+    "CREATE DOMAIN app.positive AS integer CHECK (VALUE > 0)",
+    "CREATE FUNCTION app.same(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1'",
+    "CREATE TABLE app.audit (id app.positive PRIMARY KEY, v text, m app.mood DEFAULT 'ok')",
+    "CREATE TABLE app.without_key (a integer, CHECK (app.same(a) = a))",
+    "CREATE TABLE app.refers (a integer REFERENCES app.audit)",
+    "CREATE SEQUENCE app.counter",
+    "CREATE INDEX ON app.audit (app.same(id))",
+    "INSERT INTO app.audit SELECT g, g FROM generate_series(1, 20) g",
+    "INSERT INTO app.without_key SELECT g % 3 FROM generate_series(1, 20) g",
+    "INSERT INTO app.refers VALUES (1)",
+    "CREATE MATERIALIZED VIEW app.counted AS SELECT count(*) AS n FROM app.audit",
+)
+REVOKE = (
+    "REVOKE ALL ON app.audit, app.counter, app.counted FROM CURRENT_USER",
+    "GRANT SELECT, UPDATE (v) ON app.audit TO CURRENT_USER",
+    "REVOKE INSERT, DELETE, TRUNCATE ON app.without_key FROM CURRENT_USER",
+    "GRANT SELECT ON app.without_key TO PUBLIC",
+    "REVOKE ALL ON FUNCTION app.same FROM PUBLIC, CURRENT_USER",
+    "REVOKE ALL ON TYPE app.mood, app.positive FROM PUBLIC, CURRENT_USER",
+    "REVOKE CREATE ON SCHEMA app FROM CURRENT_USER",
+)
+GIVE_BACK = (
+    "GRANT ALL ON SCHEMA app TO CURRENT_USER",
+    "GRANT ALL ON app.audit, app.counter, app.counted, app.without_key TO CURRENT_USER",
+    "GRANT ALL ON FUNCTION app.same TO CURRENT_USER",
+    "GRANT ALL ON TYPE app.mood, app.positive TO CURRENT_USER",
+)
+BY_DEFAULT = (
+    "ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM CURRENT_USER",
+    "ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM CURRENT_USER",
+    "ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC, CURRENT_USER",
+    "ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM PUBLIC, CURRENT_USER",
+)
+
+
+@pytest.mark.parametrize("version", ["16", "18"])
+def test_an_owner_restores_what_it_took_its_own_rights_from(new_pair: Callable[..., Pair], version: str) -> None:
+    """As for a journal that nobody may change: of tables, columns, sequences, schemas, functions, types; by default."""
+    pair = new_pair(version, is_owner=True)
+    pair.change(*REVOKED, *REVOKE, *BY_DEFAULT)
+    require_exact(
+        pair,
+        *GIVE_BACK,
+        "DELETE FROM app.audit WHERE id = 3",
+        "UPDATE app.audit SET v = 'x' WHERE id = 4",
+        "DELETE FROM app.without_key WHERE a = 1",
+        "SELECT nextval('app.counter')",
+        "REFRESH MATERIALIZED VIEW app.counted",
+        *REVOKE,
+    )
+
+
+@pytest.mark.parametrize("of_source", [True, False])
+def test_backslashes_are_no_escapes_whatever_the_database_says(pair: Pair, of_source: bool) -> None:
+    """`standard_conforming_strings`: pg_dump writes texts as the database reads them, and says so at its beginning."""
+    pair.administer(f"ALTER DATABASE {pair.names[not of_source]} SET standard_conforming_strings = off")
+    pair.change(
+        "SET standard_conforming_strings = on",
+        "CREATE SCHEMA pgapp",
+        'CREATE TABLE pgapp."t\\" (id integer PRIMARY KEY, v text)',
+        """INSERT INTO pgapp."t\\" SELECT g, 'a\\''b' || g FROM generate_series(1, 20) g""",
+        'CREATE SEQUENCE "back\\slash"',
+        'CREATE MATERIALIZED VIEW "quote\\\'d" AS SELECT count(*) AS n FROM pgapp."t\\"',
+        "SELECT lo_from_bytea(70001, decode('005c27ff', 'hex'))",
+        "COMMENT ON LARGE OBJECT 70001 IS 'it''s \\ too'",
+    )
+    require_exact(
+        pair,
+        "SET standard_conforming_strings = on",
+        'DELETE FROM pgapp."t\\" WHERE id = 3',
+        """SELECT nextval('"back\\slash"')""",
+        "SELECT lo_put(70001, 1, decode('5c27', 'hex'))",
+        'REFRESH MATERIALIZED VIEW "quote\\\'d"',
+    )
+    assert pair.comment_of_restored().count("janitor.backup=") == 1
+
+
+def test_default_privileges_come_to_no_large_object_that_had_none(new_pair: Callable[..., Pair]) -> None:
+    """One that is made again gets those of PostgreSQL 18, though it was there before them."""
+    pair = new_pair("18", is_owner=True)
+    pair.change(
+        "SELECT lo_from_bytea(70001, 'older')",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON LARGE OBJECTS TO PUBLIC, pg_monitor",
+        "SELECT lo_from_bytea(70002, 'newer')",
+        "SELECT lo_from_bytea(70003, 'nobody''s')",
+        "REVOKE ALL ON LARGE OBJECT 70003 FROM PUBLIC, CURRENT_USER",
+    )
+    require_exact(pair, "SELECT lo_put(70001, 0, 'OLDER')", "SELECT lo_from_bytea(70004, 'newest')")

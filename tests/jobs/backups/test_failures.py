@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import mmap
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +30,12 @@ from jobs.backups.errors import (
 from jobs.backups.files import Target
 from jobs.backups.result import BackupFile
 from sql.errors import DatabaseUnavailable
-from tests.jobs.backups.lying_programs import LIES, lying_programs
+from tests.jobs.backups.lying_programs import IS_OF_ANOTHER_DATABASE, LIES, lying_programs
 from tests.jobs.backups.pairs import FIRST, Pair
 from tests.small_disk import mounted_small_disk
 
 MEBIBYTE = 1024 * 1024
+PAGE_BYTES = mmap.PAGESIZE
 
 
 @pytest.fixture
@@ -88,6 +92,18 @@ def test_a_differential_of_a_dump_that_is_not_whole_leaves_the_full_one_alone(
     assert files_of(filled) == before
 
 
+@pytest.mark.parametrize("left_out", ["everything", "a table"])
+def test_a_dump_of_other_tables_is_no_backup(filled: Pair, tmp_path: Path, left_out: str) -> None:
+    """Whole, with 0 and its last line: of another database, or without one of the tables."""
+    filled.change("CREATE TABLE b (id integer)")
+    lies = {"everything": IS_OF_ANOTHER_DATABASE, "a table": 'exec "$true" "$@" --exclude-table-data=b'}
+    programs = lying_programs(filled.binaries, tmp_path / "programs", "data", lies[left_out])
+    with pytest.raises(DumpFailed) as failure:
+        full_with(filled, programs)
+    require_one_line(failure.value, str(programs / "pg_dump"), "las 2 de la base de datos", "BACKUP_PG_BIN")
+    assert files_of(filled) == []
+
+
 def test_why_a_dump_failed_is_reported(filled: Pair, tmp_path: Path) -> None:
     programs = lying_programs(filled.binaries, tmp_path / "programs", "data", LIES["fails at the end"])
     with pytest.raises(DumpFailed, match=r"^pg_dump terminó con 1: pg_dump: error: it went wrong$"):
@@ -129,6 +145,19 @@ def test_a_full_disk_leaves_nothing(filled: Pair, tmp_path: Path, size_bytes: in
             filled.full()
         require_one_line(failure.value, str(filled.directory), "libere espacio")
         assert files_of(filled) == []
+
+
+@pytest.mark.parametrize("pages_for_companions", range(4))
+def test_a_disk_that_is_full_at_the_very_end_leaves_nothing(filled: Pair, pages_for_companions: int) -> None:
+    """What lies beside a backup has its name before it: it goes again where the rest has no room."""
+    size_bytes = filled.full().path.stat().st_size
+    shutil.rmtree(filled.directory)
+    filled.directory.mkdir()
+    pages = -(-size_bytes // PAGE_BYTES) + pages_for_companions
+    with mounted_small_disk(filled.directory, pages * PAGE_BYTES):
+        with contextlib.suppress(NotEnoughSpace):
+            filled.full()
+        assert len(files_of(filled)) in (0, len((".json", ".sql.gz", ".sql.gz.sha256")))
 
 
 def test_too_little_space_is_noticed_before_anything_is_written(filled: Pair) -> None:
