@@ -13,6 +13,7 @@ from config.exit_codes import EXIT_DONE
 from config.logs import one_line
 from config.options import SpanishCommand
 from config.settings import Settings
+from config.text.columns import in_columns
 from config.text.wording import reason_of
 from jobs.weekly.data import gather
 from jobs.weekly.page import page
@@ -31,8 +32,7 @@ def report(settings: Settings, *, days: int, html: Path | None) -> int:
     """Resume qué se migró, qué falló, qué creció, y cómo están proveedores, discos, trabajos y copias de seguridad."""
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         found = gather(database, settings, days, in_need_of_a_person)
-    for line in lines(found):
-        click.echo(one_line(line))
+    click.echo(in_columns(map(one_line, lines(found))))
     if html is not None:
         _write(html, page(found))
         click.echo(f"Página escrita: {one_line(html)}")

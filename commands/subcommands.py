@@ -55,7 +55,7 @@ def check(settings: Settings) -> int:
     exit_code = EXIT_DONE
     with _database_of(settings) as database:
         for finding in check_everything(database, settings):
-            click.echo(one_line(f"{finding.mark}  {finding.subject}: {finding.text}"))
+            click.echo(in_columns([one_line(f"{finding.mark}  {finding.subject}: {finding.text}")]))
             if not finding.in_order:
                 exit_code = max(exit_code, EXIT_CONFIGURATION if finding.stops_everything else EXIT_SOMETHING_FAILED)
     return exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,18 @@ def not_empty(_context: click.Context, _parameter: click.Parameter, text: str) -
 def given(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     """The text of an option without what surrounds it; `None` where the option is not given. Refuses an empty one."""
     return None if text is None else not_empty(context, parameter, text).strip()
+
+
+YES = ("s", "si", "sí", "y", "yes")
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask on the standard error. Everything but a clear yes is a no, also that nobody can answer."""
+    click.echo(f"{question} [s/N] ", nl=False, err=True)
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    if not answer:
+        click.echo(err=True)
+    return answer.strip().casefold() in YES
 
 
 def directory_to_fill(context: click.Context, parameter: click.Parameter, text: str) -> Path:

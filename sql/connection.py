@@ -371,7 +371,7 @@ def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
     if isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
-        return DatabaseReadOnly(f"la base de datos solo admite lecturas, como una réplica: {reason}")
+        return DatabaseReadOnly("la base de datos solo admite lecturas, como una réplica")
     if isinstance(error, NOTHING_HAPPENED):
         return DatabaseBusy(f"la base de datos no hizo la operación, por otras que están en curso: {reason}")
     if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):

@@ -115,7 +115,7 @@ class Database(Runs, Configuration, Executions, Attempts, Removals):
             raise DatabaseReadOnly("la base de datos solo admite lecturas, como una réplica")
         missing = [row["missing"] for row in self._connection.query("find_missing_rights")]
         if missing:
-            raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
+            raise SchemaError(f"el usuario de la base de datos no tiene permiso de {'; '.join(missing)}")
 
     def missing_columns(self) -> list[tuple[str, str]]:
         """The columns that the program reads and the platform's tables lack: table and column."""

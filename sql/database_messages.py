@@ -45,10 +45,35 @@ Compiled only once there is an error: every tick would pay for it.
 """
 
 
+PLACE = (
+    r'connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?, port (?P<port>\d+)|on socket "(?P<socket>[^"]*)") '
+    r"failed: (?:FATAL:  )?(?P<reason>.*)"
+)
+SAID_BY_ITS_MEANING = (
+    r"Connection refused|No such file or directory|No route to host|Network is unreachable|Connection timed out|"
+    r"timeout expired|fe_sendauth: no password supplied|sorry, too many clients already|"
+    r'password authentication failed for user "(?P<user>[^"]*)"|role "(?P<role>[^"]*)" does not exist|'
+    r'database "(?P<database>[^"]*)" does not exist'
+)
+"""Reasons of which nothing is left to say once their meaning and what they name are said."""
+
+
 def in_spanish(sqlstate: str | None, told: str) -> str:
-    """The database's message, preceded by its meaning if that is known."""
+    """The database's message, preceded by its meaning if that is known, or only what it names besides."""
     meaning = _meaning(sqlstate, told)
-    return told if meaning is None else f"{meaning} ({told})"
+    return told if meaning is None else f"{meaning} ({_what_is_named(told) or told})"
+
+
+def _what_is_named(told: str) -> str | None:
+    """Where the server was looked for, and as whom; `None` for a message that says more than that and its meaning."""
+    place = re.fullmatch(PLACE, told)
+    reason = re.fullmatch(SAID_BY_ITS_MEANING, place["reason"]) if place else None
+    if place is None or reason is None:
+        return None
+    server = f"servidor {place['host']}, puerto {place['port']}" if place["port"] else f"en {place['socket']}"
+    user, database = reason["user"] or reason["role"], reason["database"]
+    named = f", usuario {user}" if user else f", base de datos {database}" if database else ""
+    return f"{server}{named}"
 
 
 def _meaning(sqlstate: str | None, told: str) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import NamedTuple
 from commands.audit.originals import Original, original_of
 from commands.audit.report import KINDS, AtProvider, Finding, Fix, Kind, Report
 from config.errors import MigrationError, RunInterrupted
-from config.logs import one_line
+from config.logs import emit, one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
 from config.text.plurals import counted
@@ -87,7 +89,10 @@ class Audit:
                 at.error = "no se puede usar; check dice por qué"
                 continue
             at.executions += 1
+            begun = time.monotonic()
             examined = examine(provider, copy, self.pool, self.stop, every_byte=True)
+            if examined.is_telling:
+                self.records.note(copy, examined.as_recorded(), time.monotonic() - begun)
             at.checked[examined.checked] += 1
             if examined.state is not State.WHOLE and self.records.is_unchanged(copy):
                 report.findings.append(self._of_copy(copy, examined))
@@ -158,10 +163,21 @@ def prepared_audit(database: Database, settings: Settings, stop: threading.Event
     database.connect()
     database.require_current_schema()
     policy = database.load_policy() or MigrationPolicy()
-    records = Records(lambda name, parameters: database.job_query(FOLDER, name, parameters))
+    has_results = _has_results(database)
+    records = Records(lambda name, parameters: database.job_query(FOLDER, name, parameters), has_results)
     with (
         closing(ProviderSet.load(database, stop)) as providers,
         closing(TransferPool(settings.transfers, Traffic(settings.bandwidth, stop))) as pool,
     ):
         judge = DirectoryJudge(settings.roots)
         yield Audit(records, providers, pool, judge, shared_prefix(policy.key_prefix), stop)
+
+
+def _has_results(database: Database) -> bool:
+    """Whether what is found can be recorded; an audit by a role that only reads is as good, and says so."""
+    missing = database.missing_job_rights({"janitor_audits": "SELECT, INSERT, UPDATE"})
+    if not missing and not database.ask("is_read_only")[0]["read_only"]:
+        return True
+    why = f"falta permiso de {', '.join(missing)}" if missing else "la base de datos solo admite lecturas"
+    emit(logging.WARNING, "audit_not_recorded", f"Lo que se encuentre no queda anotado: {why}")
+    return False

@@ -12,9 +12,10 @@ from commands.audit.fixing import fix, plan_lines
 from commands.audit.report import Report
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
-from config.options import SpanishCommand, given
+from config.options import SpanishCommand, given, is_confirmed
 from config.process.person import this_person
 from config.settings import Settings
+from config.text.columns import in_columns
 from config.text.plurals import counted
 from jobs.migration.restore.many.wanted import provider_id_of
 from jobs.signals import stopping_on_signal
@@ -47,7 +48,8 @@ def audit(
     as_json: bool,
 ) -> int:
     """Compara lo que dicen las filas con lo que hay en los proveedores, y al revés: qué se perdió, qué está dañado y
-    qué hay que no es de nadie. Lo que se sube o se borra mientras tanto no se da por malo. No cambia nada sin --fix.
+    qué hay que no es de nadie. Lo que se sube o se borra mientras tanto no se da por malo. Anota lo que lee de vuelta y
+    lo que está mal, para status; nada más cambia sin --fix.
     """
     if provider is None and not everything and sample is None:
         raise click.UsageError("diga qué se comprueba: --sample N, --provider ID|NOMBRE o --all")
@@ -70,8 +72,8 @@ def audit(
 
 
 def _show(report: Report, *, as_json: bool) -> None:
-    lines = "\n".join(map(one_line, report.lines()))
-    click.echo(printable_json(report.as_json(), indent=2) if as_json else lines)
+    lines = map(one_line, report.lines())
+    click.echo(printable_json(report.as_json(), indent=2) if as_json else in_columns(lines))
 
 
 def _fix(prepared: Audit, report: Report, settings: Settings, *, asks: bool, tells: bool) -> None:
@@ -81,7 +83,7 @@ def _fix(prepared: Audit, report: Report, settings: Settings, *, asks: bool, tel
         return
     if tells:
         click.echo("\n".join(map(one_line, plan_lines(findings))), err=True)
-    if asks and not click.confirm("¿Hacerlo?", err=True):
+    if asks and not is_confirmed("¿Hacerlo?"):
         click.echo("No se cambió nada", err=True)
         return
     left = fix(prepared.records, findings, settings, this_person())

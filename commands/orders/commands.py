@@ -9,10 +9,17 @@ from functools import partial
 
 import click
 
-from commands.orders.wording import OrderWithoutEffect, describe_hold, describe_release, describe_retry
+from commands.orders.wording import (
+    OrderWithoutEffect,
+    describe_hold,
+    describe_quarantined,
+    describe_release,
+    describe_retried,
+    describe_retry,
+)
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit
-from config.options import SpanishCommand, not_empty
+from config.options import SpanishCommand, is_confirmed, not_empty
 from config.process.person import Person, this_person
 from config.settings import Settings
 from sql.database import Database
@@ -65,12 +72,36 @@ def release(settings: Settings, *, uuid: str) -> int:
 
 
 @click.command("retry", cls=SpanishCommand, short_help="Vuelve a intentar ejecuciones que fallaron.")
-@click.argument("uuids", metavar="UUID...", nargs=-1, required=True, callback=_none_empty)
+@click.argument("uuids", metavar="[UUID...]", nargs=-1, callback=_none_empty)
+@click.option("--all", "everything", is_flag=True, help="Todas las que están en cuarentena: dice cuáles, y pregunta.")
+@click.option("--yes", is_flag=True, help="Con --all, no preguntar.")
 @click.pass_obj
-def retry(settings: Settings, *, uuids: Sequence[str]) -> int:
+def retry(settings: Settings, *, uuids: Sequence[str], everything: bool, yes: bool) -> int:
     """Olvida los fallos de cada UUID, también de las que están en cuarentena: el próximo ciclo las intenta."""
+    if bool(uuids) == everything:
+        raise click.UsageError("diga qué se vuelve a intentar: UUID... o --all")
     person = this_person()
+    if everything:
+        return _retry_all(settings, person, asks=not yes)
     return max(_give(settings, uuid, partial(_retry, uuid, person), describe_retry) for uuid in uuids)
+
+
+def _retry_all(settings: Settings, person: Person, *, asks: bool) -> int:
+    """Show what is in quarantine, ask, and take it out of there."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        database.connect()
+        database.require_current_schema()
+        chosen = database.orders.quarantined()
+        if not chosen:
+            click.echo("No hay ninguna ejecución en cuarentena")
+            return EXIT_DONE
+        click.echo("\n".join(describe_quarantined(chosen)), err=True)
+        if asks and not is_confirmed("¿Volver a intentarlo?"):
+            click.echo("No se cambió nada", err=True)
+            return EXIT_DONE
+        for line in describe_retried(database.orders.retry_quarantined(chosen, person), len(chosen)):
+            click.echo(line)
+    return EXIT_DONE
 
 
 def _retry(uuid: str, person: Person, orders: Orders) -> list[OrderedRow]:

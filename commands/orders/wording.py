@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from config.errors import ConfigurationError
 from config.logs import one_line
-from sql.memory.orders import OrderedRow
+from config.text.causes import CAUSES
+from config.text.plurals import counted, executions
+from sql.memory.orders import OrderedRow, Quarantined
 
 
 class OrderWithoutEffect(ConfigurationError):
@@ -44,6 +46,27 @@ def describe_retry(uuid: str, rows: Sequence[OrderedRow]) -> Iterator[str]:
             held = "; sigue retenida: antes hay que ejecutar release" if row.is_held else ""
             what = "se vuelve a borrar su copia local" if row.is_migrated else "se vuelve a intentar"
             yield f"Ejecución {one_line(uuid)}{_of(row, rows)}: {what} en el próximo ciclo{held}"
+
+
+def describe_quarantined(chosen: Sequence[Quarantined]) -> Iterator[str]:
+    """What `retry --all` would take up again, by cause, the most frequent first."""
+    yield f"En cuarentena: {executions(len(chosen))}"
+    by_code: dict[str | None, list[Quarantined]] = {}
+    for each in chosen:
+        by_code.setdefault(each.error_code, []).append(each)
+    for code, alike in sorted(by_code.items(), key=lambda item: -len(item[1])):
+        cause = CAUSES.get(code or "", code or "sin causa anotada")
+        example = one_line(f"{alike[0].uuid}: {alike[0].error}")
+        yield f"  {executions(len(alike))}: {cause}; por ejemplo {example}"
+
+
+def describe_retried(held: Sequence[bool], asked: int) -> Iterator[str]:
+    """What `retry --all` did: for each that it took up, whether it is held."""
+    yield f"Fuera de la cuarentena: {executions(len(held))}; el próximo ciclo lo vuelve a intentar"
+    if any(held):
+        yield f"{counted(sum(held), 'sigue retenida', 'siguen retenidas')}: antes hay que ejecutar release"
+    if len(held) < asked:
+        yield f"Sin cambios: {executions(asked - len(held))}, que ya no es como era"
 
 
 def _require_known(uuid: str, rows: Sequence[OrderedRow]) -> None:

@@ -33,6 +33,7 @@ def status_as_json(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) 
         "deletions_unfinished": facts.deletions_unfinished,
         "leftover_attempts": sum(each.count for each in facts.leftovers),
         "leftovers": [asdict(each) for each in facts.leftovers],
+        "bad_copies": [asdict(each) for each in facts.bad_copies],
         "providers": [asdict(each) for each in facts.providers],
         "failure_groups": [asdict(each) for each in facts.failures],
         "failures": list(facts.latest_failures),

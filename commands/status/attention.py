@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from commands.status.facts import (
 from commands.status.providers import ADVICE
 from config.logs import one_line
 from config.secrets import KEYS_VARIABLE
-from config.text.causes import CAUSES, with_cause
+from config.text.causes import CAUSES, NOT_WHOLE, with_cause
 from config.text.clocks import ADVICE as CLOCK_ADVICE
 from config.text.plurals import counted, executions
 from config.text.times import ago, size
@@ -40,7 +41,7 @@ LOCAL_CAUSES = ("unsafe_source", "source_changed", "source_unreadable", "directo
 
 TO_DO = {
     "access_denied": "corrija las credenciales; el siguiente ciclo lo reintenta",
-    "unsafe_source": "corrija ruta_directorio en su fila, o JANITOR_ROOTS",
+    "unsafe_source": "quite de ahí lo que se nombra, o corrija ruta_directorio en su fila o JANITOR_ROOTS",
     "unsafe_destination": "mire qué hay en ese lugar; el programa no sustituye objetos que no son suyos",
     "source_unreadable": "dé al usuario del programa permiso de lectura",
     "directory_missing": "devuelva el directorio a su sitio o corrija la fila",
@@ -58,6 +59,7 @@ def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
             _of_settings,
             _of_database,
             _of_unrecorded_runs,
+            _of_copies,
             _of_migration,
             _of_providers,
             _of_disks,
@@ -68,7 +70,15 @@ def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
         _of_leftovers,
     )
     found = [attention for judge in judges for attention in judge(facts)]
-    return (*found, *facts.own_attention)
+    return (*found, *(_dated(own, facts) for own in facts.own_attention))
+
+
+def _dated(own: Attention, facts: Facts) -> Attention:
+    """What a job says of its own, with the beginning of its failures where they are for that reason."""
+    job = next((job for job in facts.jobs if own.code == f"job_{job['name']}"), None)
+    if job is None or own.text not in str(job["last_error"]):
+        return own
+    return replace(own, since=_failing_since(job["name"], facts))
 
 
 def _of_clock(facts: Facts) -> Iterator[Attention]:
@@ -99,6 +109,14 @@ def _of_unrecorded_runs(facts: Facts) -> Iterator[Attention]:
         yield Attention("unrecorded_run", "esta máquina", text, advice, since)
 
 
+def _of_copies(facts: Facts) -> Iterator[Attention]:
+    for bad in facts.bad_copies:
+        where = one_line(bad.provider_name or f"con id {bad.provider_id}")
+        text = f"{counted(bad.count, *NOT_WHOLE)}, según una auditoría; por ejemplo {bad.example_uuid}: {bad.detail}"
+        advice = f"ejecute janitor-daemon audit --provider {bad.provider_id}, que dice cuáles y qué hacer con cada una"
+        yield Attention("copies_bad", f"proveedor {where}", text, advice, bad.since, bad.count)
+
+
 ALWAYS_NEEDED = {
     "unreadable_configuration": "corrija ese valor en ejecuciones_config",
     "no_configuration": "añada una fila a ejecuciones_config",
@@ -107,7 +125,9 @@ ALWAYS_NEEDED = {
 
 
 def _of_migration(facts: Facts) -> Iterator[Attention]:
-    yield from of_migration(facts.migration, facts.pending, facts.now, _how_to_go_on(facts), has_roots=has_roots(facts))
+    found = of_migration(facts.migration, facts.pending, facts.now, _how_to_go_on(facts), has_roots=has_roots(facts))
+    unset_since = facts.broken_since.get(f"roots:{facts.host}:unset")
+    yield from (replace(each, since=unset_since) if each is ROOTS_UNSET else each for each in found)
 
 
 def of_migration(
@@ -116,7 +136,7 @@ def of_migration(
     """What about migration needs a person: the one table for `status` and `health`, as for `check`.
 
     No row, an unreadable one, or no roots where deletion is asked for: always. Migration that is off on purpose, and a
-    backlog: where something is due for longer than `STALLED_AFTER`. Any other obstacle: where something is due.
+    backlog: where something is due for longer than `STALLED_AFTER`. Providers and roots are named by themselves.
     """
     waiting = pending.ready + pending.by_state.get("directory_absent", 0)
     oldest = pending.oldest_due
@@ -128,17 +148,12 @@ def of_migration(
     if not waiting or oldest is None:
         return
     stalled = now - oldest.due_since > STALLED_AFTER
-    needed = f"les toca a {executions(waiting)} y no se migra ninguna: {migration.text}"
     if migration.reason in ("switched_off", "no_provider"):
         if stalled:
+            needed = f"les toca a {executions(waiting)} y no se migra ninguna: {migration.text}"
             advice = "si no es a propósito, corrija ejecuciones_config"
             yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
-    elif migration.reason == "no_usable_provider":
-        return  # each of them is named
-    elif migration.reason is not None:
-        advice = ADVICE_BY_REASON.get(migration.reason, "corrija ejecuciones_config")
-        yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
-    elif stalled and pending.ready:
+    elif migration.reason is None and stalled and pending.ready:
         text = f"a la ejecución {one_line(oldest.uuid)} le toca y sigue sin migrar"
         yield Attention("stalled", "migración", text, how_to_go_on, oldest.due_since, pending.ready)
 
@@ -168,11 +183,6 @@ ROOTS_UNSET = Attention(
 def has_roots(facts: Facts) -> bool:
     """Whether this host names directories in which executions may be deleted."""
     return any(disk.purpose == "root" for disk in facts.disks)
-
-
-ADVICE_BY_REASON = {
-    "roots_missing": "monte el disco o corrija JANITOR_ROOTS",
-}
 
 
 def _of_providers(facts: Facts) -> Iterator[Attention]:
@@ -224,8 +234,14 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
         f"{role} {name} (id {provider.provider_id})",
         text,
         f"{advice}; {then}",
-        provider.since,
+        provider.since
+        or _earliest(facts, *(f"provider:{provider.provider_id}:{what}" for what in ("unusable", "missing"))),
     )
+
+
+def _earliest(facts: Facts, *causes: str) -> datetime | None:
+    """Since when any of some causes lasts, as far as runs have noted it."""
+    return min((facts.broken_since[cause] for cause in causes if cause in facts.broken_since), default=None)
 
 
 def _has_usable_alternate(facts: Facts) -> bool:
@@ -250,7 +266,11 @@ def _missing(disk: Disk, facts: Facts) -> Attention | None:
         return None
     advice = "móntela o corrija JANITOR_ROOTS; hasta entonces sus ejecuciones se dejan como están"
     since = facts.broken_since.get(f"root:{facts.host}:{disk.path}")
-    return Attention("root_missing", f"raíz {one_line(disk.path)}", str(disk.fault), advice, since)
+    text = str(disk.fault)
+    waiting = facts.pending.ready + facts.pending.by_state.get("directory_absent", 0)
+    if waiting and facts.migration.reason == "roots_missing":
+        text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
+    return Attention("root_missing", f"raíz {one_line(disk.path)}", text, advice, since)
 
 
 def _full(disk: Disk, facts: Facts) -> Attention:
@@ -332,7 +352,8 @@ def _failure(facts: Facts, group: FailureGroup) -> Attention:
         advice = "compare el directorio con la copia; lo que sobra o cambió lo decide una persona"
     if group.quarantined:
         those = "a la que está" if group.quarantined == 1 else f"a las {group.quarantined} que están"
-        advice = f"{advice}; {those} en cuarentena no se vuelve sin janitor-daemon retry UUID"
+        order = "retry UUID" if group.quarantined == 1 else "retry --all"
+        advice = f"{advice}; {those} en cuarentena no se vuelve sin janitor-daemon {order}"
     subject = f"{executions(group.count)} {what}"
     return Attention(f"{group.kind}_{code}", subject, text, advice, group.oldest_at, group.count)
 
@@ -347,7 +368,8 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
     for job in facts.jobs:
         if job["misconfigured"]:
             advice = "corrija esa variable: hasta entonces el trabajo no se hace"
-            yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
+            since = _earliest(facts, f"job:{job['name']}:{facts.host}:misconfigured")
+            yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice, since)
         elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _is_told(job, facts):
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
             text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
@@ -359,6 +381,8 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
 def _is_told(job: Mapping[str, Any], facts: Facts) -> bool:
     """Whether a job failed for a reason that has a notice of its own: the clock, or what the job itself reports."""
     error = str(job["last_error"])
+    if job["name"] == "audit" and facts.bad_copies and error.endswith(NOT_WHOLE):
+        return True
     if facts.clock_fault is not None and error.startswith("reloj: "):
         return True
     return any(own.code == f"job_{job['name']}" and own.text in error for own in facts.own_attention)
@@ -366,8 +390,7 @@ def _is_told(job: Mapping[str, Any], facts: Facts) -> bool:
 
 def _failing_since(job: str, facts: Facts) -> datetime | None:
     """Of a job of the platform, or of this host's."""
-    causes = (f"job:{job}:failing", f"job:{job}:{facts.host}:failing")
-    return next((facts.broken_since[cause] for cause in causes if cause in facts.broken_since), None)
+    return _earliest(facts, f"job:{job}:failing", f"job:{job}:{facts.host}:failing")
 
 
 def _ago(instant: str | None, facts: Facts) -> str:

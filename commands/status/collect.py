@@ -13,6 +13,7 @@ from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
 from commands.status.facts import (
     Attention,
+    BadCopies,
     Disk,
     Facts,
     FailureGroup,
@@ -82,6 +83,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         latest_failures=tuple(map(dict, database.ask("list_failures", {"page_size": FAILURES_SHOWN}))),
         deletions_unfinished=tables["deletions_unfinished"],
         leftovers=leftovers(database, known),
+        bad_copies=tuple(_bad_copies(database, known)),
         runs=runs_under_way(database, settings),
         hosts=host_rows,
         jobs=jobs,
@@ -235,6 +237,17 @@ def _failures(database: Database, known: Mapping[int, Known]) -> Iterator[Failur
             None if provider is None else provider.name,
             row["count"], row["oldest_at"], row["newest_at"], uuid, one_line(error), row["quarantined"],
         )  # fmt: skip
+
+
+def _bad_copies(database: Database, known: Mapping[int, Known]) -> Iterator[BadCopies]:
+    """None where this role may not read what audits found."""
+    if database.missing_job_rights({"janitor_audits": "SELECT"}):
+        return
+    for row in database.ask("status_bad_copies"):
+        provider = known.get(row["provider_id"])
+        name = None if provider is None else provider.name
+        detail = one_line(row["detail"])
+        yield BadCopies(row["provider_id"], name, row["count"], row["since"], one_line(row["uuid"]), detail)
 
 
 def _stored(database: Database, tables: Mapping[str, Any]) -> tuple[dict[int | None, Stored], bool]:

@@ -119,6 +119,19 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
+class BadCopies:
+    """Copies at one provider that an audit found lost or damaged, and that nobody has proven since."""
+
+    provider_id: int
+    provider_name: str | None
+    count: int
+    since: datetime
+    """When the first of them was found."""
+    example_uuid: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunUnderWay:
     """A run without an end, and one job that it does."""
 
@@ -211,6 +224,7 @@ class Facts:
     latest_failures: tuple[Mapping[str, Any], ...]
     deletions_unfinished: int
     leftovers: tuple[Leftover, ...]
+    bad_copies: tuple[BadCopies, ...]
     runs: tuple[RunUnderWay, ...]
     hosts: tuple[Host, ...]
     jobs: tuple[Mapping[str, Any], ...]

@@ -67,6 +67,8 @@ def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo)
     """All lines of `status`."""
     clock = Clock(facts.now, zone)
     yield from describe_attention(attentions, clock)
+    if not attentions:
+        yield from _tried_again(facts.failures)
     yield from _executions(facts, clock)
     yield from _failures(facts, clock)
     yield from _providers(facts, clock)
@@ -77,6 +79,13 @@ def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo)
     yield from (f"  {line}" for line in describe_jobs(facts.jobs, clock))
     yield from facts.notes
     yield from _runs(facts, clock)
+
+
+def _tried_again(failures: Sequence[FailureGroup]) -> Iterator[str]:
+    """What failed and needs nobody yet, so that it is not overlooked."""
+    for group in failures:
+        what = "sin migrar" if group.kind == "migration" else "con la copia local sin borrar"
+        yield f"  {executions(group.count)} {what}, y se reintenta en otro ciclo: {cause_of(group)}"
 
 
 def _executions(facts: Facts, clock: Clock) -> Iterator[str]:

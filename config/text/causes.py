@@ -48,6 +48,12 @@ CAUSES = {
 }
 """In words, by the code of the error."""
 
+BAD_COPIES = "audit:copies"
+"""The cause of notices for copies that an audit found lost or damaged."""
+
+NOT_WHOLE = ("copia no está entera", "copias no están enteras")
+"""How a run ends that found them: one, and several."""
+
 
 def with_cause(code: str | None, error: str) -> str:
     """An error after its cause in words, unless it begins with them; the cause alone where there is no error."""

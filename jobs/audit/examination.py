@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from config.text.plurals import counted, files
 from files.tree import Tree
 from jobs.audit.records import Copy
 from providers.base import IntegrityError, ObjectNotFound, Provider
+from sql.texts import Told
 from storage.inspection import compare_digests, look
 from storage.keys import Place
 from storage.manifest import fetch_manifest
@@ -49,6 +50,18 @@ class Examined(NamedTuple):
     state: State
     checked: Checked
     detail: str = ""
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether it says anything of the copy's bytes: what is whole by its names and sizes alone may be damaged."""
+        return self.state in (State.LOST, State.DAMAGED) or (
+            self.state is State.WHOLE and self.checked is not Checked.NOT_CHECKED
+        )
+
+    def as_recorded(self) -> Mapping[str, object]:
+        """As `janitor_audits` holds it."""
+        detail = Told(self.detail) if self.detail else None
+        return {"state": self.state.value, "evidence": self.checked.value, "detail": detail}
 
 
 def examine(provider: Provider, copy: Copy, pool: TransferPool, stop: threading.Event, *, every_byte: bool) -> Examined:

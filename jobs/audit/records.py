@@ -38,6 +38,11 @@ class Copy(NamedTuple):
         except ValueError:
             return None
 
+    @property
+    def location(self) -> Mapping[str, object]:
+        """Which copy it is, as results of audits are recorded."""
+        return {"execution_id": self.execution_id, "provider_id": self.provider_id, "uri": self.uri}
+
 
 class OwnOrphan(NamedTuple):
     """The last attempt at a place where only attempts of this database have stored anything."""
@@ -54,6 +59,8 @@ class Records:
     """The statements. `query` runs one of them by name."""
 
     query: Query
+    has_results: bool = True
+    """Whether this role may read and write what earlier audits found."""
 
     def copies(self, provider_id: int) -> Iterator[Copy]:
         """Every copy at a provider, in the order of executions."""
@@ -77,6 +84,20 @@ class Records:
     def is_unchanged(self, copy: Copy) -> bool:
         """Whether the row still says the same."""
         return self.find([copy.execution_id]) == [copy]
+
+    def known_bad(self, provider_id: int) -> list[int]:
+        """The executions whose copies there were not whole when they were last read back."""
+        if not self.has_results:
+            return []
+        return [row["execution_id"] for row in self.query("list_bad", {"provider_id": provider_id})]
+
+    def note(self, copy: Copy, found: Mapping[str, object], seconds: float) -> None:
+        """Record what an operator's audit found of a copy, so that nobody trusts, or doubts, it for an older reason.
+
+        `seconds`: how long ago the reading began.
+        """
+        if self.has_results:
+            self.query("note_audit_by_hand", {**copy.location, **found, "seconds": seconds})
 
     def sample(self, size: int, provider_id: int | None) -> list[Copy]:
         """Some copies at random."""

@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from config.logs import emit, one_line
+from config.text.causes import BAD_COPIES, NOT_WHOLE
 from config.text.plurals import counted, executions
 from jobs.audit.examination import Examined, State, examine
 from jobs.audit.records import Copy, Records
@@ -18,7 +19,6 @@ from jobs.context import Context
 from jobs.job import Outcome
 from jobs.provider_set import ProviderSet
 from sql.large_tables import LARGE_TABLE_BYTES
-from sql.texts import Told
 from storage.traffic.pace import Traffic
 from storage.traffic.transfers import TransferPool
 
@@ -40,6 +40,7 @@ def run(context: Context) -> Outcome:
     due = _due(context)
     first = next(due, None)
     if first is None:
+        _notify(context)  # an operator's audit may have found, or cleared, something
         return Outcome()
     traffic = Traffic(context.settings.bandwidth, context.interruption)
     with (
@@ -108,15 +109,7 @@ class _Run:
             self._tell(copy, examined, "no está entera")
 
     def _note(self, copy: Copy, examined: Examined) -> None:
-        parameters = {
-            "execution_id": copy.execution_id,
-            "provider_id": copy.provider_id,
-            "uri": copy.uri,
-            "state": examined.state.value,
-            "evidence": examined.checked.value,
-            "detail": Told(examined.detail) if examined.detail else None,
-        }
-        self._context.query("note_audit", parameters)
+        self._context.query("note_audit", {**copy.location, **examined.as_recorded()})
 
     def _tell(self, copy: Copy, examined: Examined, what: str) -> None:
         uuid, where = one_line(copy.uuid), self._providers.name(copy.provider_id)
@@ -133,21 +126,22 @@ class _Run:
         counts = {name: count for name, count in self._counts.items() if count}
         failures = []
         if self._counts["bad"]:
-            failures.append(f"{counted(self._counts['bad'], 'copia no está entera', 'copias no están enteras')}")
+            failures.append(counted(self._counts["bad"], *NOT_WHOLE))
         if self._counts["unread"]:
             what = counted(self._counts["unread"], "copia no se pudo", "copias no se pudieron")
             failures.append(f"{what} leer de vuelta")
-        self._notify()
+        _notify(self._context)
         return Outcome(counts, tuple(failures))
 
-    def _notify(self) -> None:
-        """Note whether any copy was bad when it was last read back where it is now."""
-        bad = int(self._context.query("count_bad", {})[0]["count"])
-        if bad:
-            what = counted(bad, "copia guardada no está entera", "copias guardadas no están enteras")
-            self._context.notify("audit:copies", "needs_person", f"{what}: audit --all dice cuáles y qué hacer")
-        else:
-            self._context.notify("audit:copies", "ok", "Lo que se leyó de vuelta está entero")
+
+def _notify(context: Context) -> None:
+    """Note whether any copy was bad when it was last read back where it is now."""
+    bad = int(context.query("count_bad", {})[0]["count"])
+    if bad:
+        what = counted(bad, "copia guardada no está entera", "copias guardadas no están enteras")
+        context.notify(BAD_COPIES, "needs_person", f"{what}: janitor-daemon audit --all dice cuáles y qué hacer")
+    else:
+        context.notify(BAD_COPIES, "ok", "Lo que se leyó de vuelta está entero")
 
 
 def preview(context: Context) -> None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from config.errors import RunInterrupted
@@ -117,11 +118,13 @@ class _Rows:
             if self._has_names_and_sizes(number) and self._seen_digests[number] != self._digests[number] != UNKNOWN:
                 yield execution_id
 
-    def count_proven(self) -> int:
-        """How many copies the provider's checksums prove."""
+    def count_proven(self, without: Container[int]) -> int:
+        """How many copies the provider's checksums prove, besides those of some executions."""
         return sum(
-            self._seen_digests[number] == self._digests[number] and self._has_names_and_sizes(number)
-            for number in range(len(self._ids))
+            self._seen_digests[number] == self._digests[number]
+            and self._has_names_and_sizes(number)
+            and execution_id not in without
+            for number, execution_id in enumerate(self._ids)
         )
 
     def _has_names_and_sizes(self, number: int) -> bool:
@@ -166,12 +169,13 @@ class Survey:
         rows = _Rows(self._noting_parents(parents))
         for prefix in _outermost(parents):
             self._list(prefix, parents, rows)
-        suspects = rows.all_ids() if every_byte else rows.suspects()
+        bad = frozenset(() if every_byte else self._records.known_bad(self._provider.id))
+        suspects = rows.all_ids() if every_byte else (each for each in rows.suspects() if each not in bad)
         found, evidence = self._look_again(list(suspects), every_byte=every_byte)
         if not every_byte:
-            found_by_reading, read_back = self._look_again(rows.of_other_checksums(), every_byte=True)
+            found_by_reading, read_back = self._look_again(bad.union(rows.of_other_checksums()), every_byte=True)
             found += found_by_reading
-            evidence += [*read_back, *[Checked.CHECKSUM] * rows.count_proven()]
+            evidence += [*read_back, *[Checked.CHECKSUM] * rows.count_proven(without=bad)]
         unseen = len(rows) - len(found) - len(evidence)
         evidence += [Checked.NOT_CHECKED] * max(0, unseen)
         return Surveyed(len(rows), self._objects, self._size_bytes, found, self._orphans(), evidence)
@@ -211,7 +215,7 @@ class Survey:
 
     def _look_again(self, execution_ids: Iterable[int], *, every_byte: bool) -> tuple[list[Found], list[Checked]]:
         """Examine single copies by new requests, as their rows are by now. A row that says something else before or
-        after that is nobody's fault.
+        after that is nobody's fault. What was read is recorded.
         """
         found: list[Found] = []
         evidence: list[Checked] = []
@@ -219,7 +223,10 @@ class Survey:
             for copy in self._records.find([execution_id]):
                 if copy.provider_id != self._provider.id:
                     continue
+                begun = time.monotonic()
                 examined = examine(self._provider, copy, self._pool, self._stop, every_byte=every_byte)
+                if examined.is_telling:
+                    self._records.note(copy, examined.as_recorded(), time.monotonic() - begun)
                 if examined.state is State.WHOLE:
                     evidence.append(examined.checked)
                 elif self._records.is_unchanged(copy):

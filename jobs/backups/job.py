@@ -22,6 +22,7 @@ def verifies(settings: BackupSettings) -> bool:
 
 
 RIGHTS = {
+    "cloud_providers": "SELECT",
     "historial_backup": "SELECT, INSERT, UPDATE",
     "notificaciones": "INSERT",
     "janitor_backups": "SELECT, INSERT, UPDATE",

@@ -9,7 +9,7 @@ from typing import Any
 from config.text.plurals import counted
 from config.text.times import Clock
 from jobs.backups.keeping.shelf import is_there
-from jobs.backups.records import Backup, readable_size
+from jobs.backups.records import Backup, provider_of, readable_size
 
 TIMES = ("fecha_creacion", "fecha_eliminacion", "danado_en_disco_desde", "verificado")
 """What `show` tells with its age."""
@@ -80,8 +80,7 @@ def _in_words(name: str, value: Any, clock: Clock) -> str:
 
 
 def _places(copies: Sequence[Mapping[str, Any]]) -> str:
-    names = [f"{copy['nube_provider_id']}{' (FALTA)' if copy['falta_desde'] else ''}" for copy in copies]
-    return f"{'el proveedor' if len(names) == 1 else 'los proveedores'} {', '.join(names)}"
+    return ", ".join(f"{provider_of(copy)}{', donde FALTA' if copy['falta_desde'] else ''}" for copy in copies)
 
 
 def _what_is_wrong(entry: Mapping[str, Any], clock: Clock) -> str:

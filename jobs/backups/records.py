@@ -256,6 +256,12 @@ class Records:
         self._query("note_verified", parameters)
 
 
+def provider_of(copy: Mapping[str, object]) -> str:
+    """The provider that has a copy, as operators know it."""
+    name = copy["proveedor"]
+    return f"{one_line(name) if name else 'un proveedor borrado'} (id {copy['nube_provider_id']})"
+
+
 def readable_size(size_bytes: int) -> str:
     """A number of bytes as people read it: `1.50 MB`."""
     amount, unit = float(size_bytes), "B"

@@ -17,6 +17,7 @@ from config.errors import ConfigurationError
 from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
+from config.text.causes import BAD_COPIES, NOT_WHOLE
 from jobs.context import Context
 from jobs.job import Job, Phase, Scope
 from jobs.locks import is_at_work
@@ -209,7 +210,7 @@ def quarantined(seen: Seen) -> Iterator[Cause]:
     if len(seen.quarantined) > QUARANTINED_TOLD_ONE_BY_ONE:
         text = (
             f"Hay más de {QUARANTINED_TOLD_ONE_BY_ONE} ejecuciones en cuarentena; 'janitor-daemon status' dice cuáles, "
-            "y 'janitor-daemon retry' las repite"
+            "y 'janitor-daemon retry --all' las repite todas"
         )
         yield Cause(together, State.NEEDS_PERSON, text)
         return
@@ -335,12 +336,30 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
                 yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "failed":
             error = str(row["error"])
-            if any(reason in error for reason in told.get(FOLDED_INTO.get(job.name, ""), ())):
+            if _is_told_already(seen, job, error, told):
                 continue
             told[job.name] = _reasons(error)
-            yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}")
+            text = f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}{_why(seen, job)}"
+            yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "done" and not (job.name == "migration" and _any_still_fails(seen)):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
+
+
+def _is_told_already(seen: Seen, job: Job, error: str, told: Mapping[str, Sequence[str]]) -> bool:
+    """Whether another cause says it: copies that an audit found bad, or a job that fails for the same reason."""
+    if job.name == "audit" and BAD_COPIES in seen.open_causes and error.endswith(NOT_WHOLE):
+        return True
+    return any(reason in error for reason in told.get(FOLDED_INTO.get(job.name, ""), ()))
+
+
+def _why(seen: Seen, job: Job) -> str:
+    """Why the first of the executions failed that the migration of this tick names."""
+    report = seen.context.report
+    failed = () if report is None else report.named.get(Named.FAILED, ())
+    if job.name != "migration" or not failed:
+        return ""
+    rows = seen.context.query("find_failure", {"uuid": failed[0]})
+    return f"; {one_line(failed[0])}: {rows[0]['error']}" if rows else ""
 
 
 def _any_still_fails(seen: Seen) -> bool:
@@ -448,12 +467,13 @@ def silent_hosts(seen: Seen) -> Iterator[Cause]:
 
 
 def disks(seen: Seen) -> Iterator[Cause]:
-    """A disk on which executions, temporary files or backups are kept is nearly full."""
+    """A disk on which executions, temporary files, backups or the log are kept is nearly full."""
     settings = seen.context.settings
     prefix = f"disk:{seen.host}:"
     keys = []
     looked_at: set[int] = set()
-    for path in (*settings.roots, str(settings.temp_directory.absolute()), str(settings.backup_directory.absolute())):
+    own = (settings.temp_directory, settings.backup_directory, settings.log_directory)
+    for path in (*settings.roots, *(str(directory.absolute()) for directory in own)):
         try:
             device, space = Path(path).stat().st_dev, os.statvfs(path)
         except OSError:  # an absent root is a cause of its own

@@ -117,10 +117,29 @@ def _refused(answer: requests.Response, *, is_certain: bool) -> Result:
         pause = float(min(asked, LONGEST_RETRY_AFTER_SECONDS))
     return Result(
         is_delivered=False,
-        error=_shortened(f"respondió {answer.status_code}: {description}"),
+        error=_shortened(f"respondió {answer.status_code}: {_in_spanish(answer, description)}"),
         is_certain=is_certain and answer.status_code not in UNCERTAIN_STATUSES,
         retry_after_seconds=pause,
     )
+
+
+REASONS = {
+    401: "no acepta el usuario, la contraseña o el token",
+    403: "no da permiso",
+    404: "no existe esa dirección",
+    429: "demasiados mensajes",
+    500: "fallo interno del servicio",
+    502: "el servicio no está disponible",
+    503: "el servicio no está disponible",
+    504: "el servicio no está disponible",
+}
+"""What the standard words for an answer mean. What a service says in words of its own stays as it is."""
+
+
+def _in_spanish(answer: requests.Response, description: str) -> str:
+    if description.casefold() == (answer.reason or "").casefold():
+        return REASONS.get(answer.status_code, description)
+    return description
 
 
 def _told_by(answer: requests.Response) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from config.logs import one_line, redactor
@@ -25,6 +25,15 @@ class OrderedRow(NamedTuple):
     is_changed: bool
 
 
+class Quarantined(NamedTuple):
+    """An execution in quarantine, and the failure that put it there."""
+
+    execution_id: int
+    uuid: str
+    error_code: str | None
+    error: str
+
+
 class Orders:
     """The orders of one host's operators. All methods raise as `Connection.query`."""
 
@@ -43,6 +52,15 @@ class Orders:
     def retry(self, uuid: str, by: Person) -> list[OrderedRow]:
         """Forget the failures of every row with this uuid: the next run takes it up."""
         return self._order("retry_execution", uuid, by, {})
+
+    def quarantined(self) -> list[Quarantined]:
+        """All that are in quarantine, the first one first."""
+        return [Quarantined(**row) for row in self._connection.query("list_quarantined")]
+
+    def retry_quarantined(self, chosen: Sequence[Quarantined], by: Person) -> list[bool]:
+        """Forget the failures of those of the chosen that are still in quarantine: for each, whether it is held."""
+        parameters = {**self._signed(by), "execution_ids": [each.execution_id for each in chosen]}
+        return [row["is_held"] for row in self._connection.query("retry_quarantined", parameters)]
 
     def note(self, event: str, execution_id: int | None, uuid: str, by: Person, details: Mapping[str, object]) -> None:
         """Record in the audit trail what somebody did otherwise."""

@@ -35,12 +35,12 @@ WITH needed (table_name, column_name, right_name) AS (
         ('janitor_provider_health', NULL, 'DELETE'),
         ('janitor_audit', NULL, 'INSERT')
 )
-SELECT right_name || ' en ' || table_name AS missing
+SELECT right_name || ' en ' || string_agg(DISTINCT table_name, ', ') AS missing
 FROM needed
 WHERE NOT CASE
     WHEN right_name = 'DELETE' THEN has_table_privilege(table_name, right_name)
     WHEN column_name IS NULL THEN has_any_column_privilege(table_name, right_name)
     ELSE has_column_privilege(table_name, column_name, right_name)
 END
-GROUP BY right_name, table_name
+GROUP BY right_name
 ORDER BY 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -44,10 +43,11 @@ class PrivateAuthority:
     def server_context(self, *names: str, age: datetime.timedelta = datetime.timedelta()) -> ssl.SSLContext:
         """What a server of these names and addresses speaks TLS with, by a certificate that is so old."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._issued(names, age))
+        context.load_cert_chain(self.certificate(*names, age=age))
         return context
 
-    def _issued(self, names: Sequence[str], age: datetime.timedelta) -> Path:
+    def certificate(self, *names: str, age: datetime.timedelta = datetime.timedelta()) -> Path:
+        """A file with such a certificate and its key, for a server that is a process of its own."""
         key = ec.generate_private_key(ec.SECP256R1())
         begins = datetime.datetime.now(datetime.UTC) - ONE_DAY - age
         certificate = (

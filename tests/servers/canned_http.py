@@ -39,10 +39,10 @@ class Answer:
 class CannedHttp:
     """Answers each request with what `answer` makes of it, and remembers all requests in order.
 
-    `connections` is how many were opened. With `tls` it speaks HTTPS.
+    `connections` is how many were opened. With `tls` it speaks HTTPS. Port 0 is any free one.
     """
 
-    def __init__(self, answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self._scheme = "https" if tls else "http"
@@ -85,7 +85,7 @@ class CannedHttp:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
                 """Say nothing."""
 
-        self._server = _listening(Handler, tls)
+        self._server = _listening(Handler, tls, port)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def _count_connection(self) -> None:
@@ -108,8 +108,8 @@ class CannedHttp:
         self._thread.join()
 
 
-def _listening(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None) -> ThreadingHTTPServer:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def _listening(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None, port: int) -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server

@@ -30,8 +30,8 @@ def reason_why_not(url: str) -> str:
 @pytest.mark.parametrize(
     ("part", "value", "meaning"),
     [
-        ("database", "falta", 'no existe esa base de datos (connection to server at "127.0.0.1"'),
-        ("user", "nadie", "el usuario o la contraseña no son correctos (connection to server"),
+        ("database", "falta", "no existe esa base de datos (servidor 127.0.0.1, puerto "),
+        ("user", "nadie", "el usuario o la contraseña no son correctos (servidor 127.0.0.1, puerto "),
         ("host", "no-existe.invalid", "el nombre del servidor no se encuentra (DNS) (could not translate host name"),
     ],
 )
@@ -45,7 +45,38 @@ def test_a_port_on_which_nobody_listens() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as gone:
         port = gone.getsockname()[1]
     told = reason_why_not(f"postgresql://janitor@127.0.0.1:{port}/sage")
-    assert "en esa dirección y ese puerto no escucha ningún servidor (connection to server at" in told
+    assert told.endswith(
+        f"en esa dirección y ese puerto no escucha ningún servidor (servidor 127.0.0.1, puerto {port})"
+    )
+
+
+REFUSED = 'connection to server at "db" (::1), port 5432 failed: Connection refused'
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (
+            'connection to server at "db" (10.0.0.7), port 5432 failed: FATAL:  role "ana" does not exist',
+            "no existe ese usuario de la base de datos (servidor db, puerto 5432, usuario ana)",
+        ),
+        (
+            'connection to server on socket "/run/x/.s.PGSQL.5432" failed: No such file or directory',
+            "no hay ningún servidor local en ese directorio (en /run/x/.s.PGSQL.5432)",
+        ),
+        (
+            'connection to server at "db", port 5432 failed: FATAL:  no pg_hba.conf entry for host "1.2.3.4"',
+            'no pg_hba.conf entry for host "1.2.3.4")',
+        ),
+        (
+            f"{REFUSED}\n{REFUSED}",
+            f"({REFUSED}\n{REFUSED})",
+        ),
+    ],
+)  # fmt: skip
+def test_english_is_left_out_where_nothing_else_is_in_it(told: str, kept: str) -> None:
+    """Each name stays: server, user, database. What says more, or of several addresses, stays whole."""
+    assert in_spanish(None, told).endswith(kept)
 
 
 def test_a_statement_that_breaks_a_rule_of_its_table(postgres: EmbeddedPostgres) -> None:

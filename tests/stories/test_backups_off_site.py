@@ -232,7 +232,12 @@ def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
     assert [copy["clave"] for entry in listed for copy in entry["copias"]] == [
         f"{PREFIX}/backups/{entry['nombre_archivo']}.age" for entry in listed
     ]
-    assert "no está en el disco" in done(new.run("backup", "list")).output
+    listing = done(new.run("backup", "list")).output
+    assert listing.count("no está en el disco") == 2
+    assert listing.count("también en nas (id 1)") == 2
+    new.execute("UPDATE cloud_providers SET nombre = 'NAS de la oficina'")
+    assert "copias: NAS de la oficina (id 1)" in done(new.run("backup", "show", "1")).output
+    new.execute("UPDATE cloud_providers SET nombre = 'nas'")
     assert "copias de seguridad: última completa 20" in new.run("check").output
     refused = new.run("backup", "download", "2", str(tmp_path / "sin-clave"))
     assert (refused.exit_code, "--identity" in refused.errors) == (1, True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from config.process.person import Person
+from sql.database import Database
 from tests.destinations import Destination
 from tests.stories.installation import Installation, Run
 from tests.stories.trees import require_stored
@@ -56,6 +59,66 @@ def test_an_execution_that_fails_in_too_many_runs_is_reported_once_and_left_alon
     assert installation.run("--migrate-only").exit_code == 0
     require_stored(nas, "ejecuciones/mala", bad)
     assert installation.migration("mala")["failed_runs"] == 0
+
+
+def _quarantine(installation: Installation, nas: Destination) -> None:
+    """Two executions in quarantine, one of which is held, and one that has failed once."""
+    installation.configure(installation.add_provider(nas, "El NAS"))
+    (nas.directory / "ejecuciones").mkdir()
+    for uuid in ("una", "otra"):
+        installation.small_execution(uuid)
+        (nas.directory / "ejecuciones" / uuid).write_text("de otro")
+    for _ in range(3):
+        assert _next_try(installation).exit_code == 1
+    assert installation.run("hold", "otra", "--reason", "la mira el juzgado").exit_code == 0
+    installation.small_execution("nueva")
+    (nas.directory / "ejecuciones" / "nueva").write_text("de otro")
+    assert installation.run("--migrate-only").exit_code == 1
+
+
+def _failed_runs(installation: Installation) -> dict[str, int]:
+    return {uuid: installation.migration(uuid)["failed_runs"] for uuid in ("una", "otra", "nueva")}
+
+
+def test_all_in_quarantine_are_taken_up_by_one_order_that_says_first_which(
+    installation: Installation, nas: Destination
+) -> None:
+    """What is only waiting for its next try is not among them, and what is held stays so."""
+    assert "No hay ninguna ejecución en cuarentena" in installation.run("retry", "--all").output
+    _quarantine(installation, nas)
+    assert "retry --all" in installation.run("status", "--quiet").output
+    asked = installation.run("retry", "--all")
+    assert "2 ejecuciones: el proveedor no admite algún nombre de fichero; por ejemplo " in asked.errors
+    assert asked.errors.endswith("No se cambió nada\n")
+    assert _failed_runs(installation) == {"una": 3, "otra": 3, "nueva": 1}, "nobody said yes"
+    run = installation.run("retry", "--all", "--yes")
+    assert run.exit_code == 0, str(run)
+    assert run.output.splitlines() == [
+        "Fuera de la cuarentena: 2 ejecuciones; el próximo ciclo lo vuelve a intentar",
+        "1 sigue retenida: antes hay que ejecutar release",
+    ]
+    assert _failed_runs(installation) == {"una": 0, "otra": 0, "nueva": 1}
+    assert {row for row in _audit(installation) if row[0] == "retried"} == {
+        ("retried", uuid, "janitor-daemon retry --all --yes") for uuid in ("una", "otra")
+    }
+    (nas.directory / "ejecuciones" / "una").unlink()
+    installation.run("--migrate-only")
+    assert [installation.place(uuid)[0] for uuid in ("una", "otra")] == [True, False]
+
+
+def test_what_left_the_quarantine_since_it_was_listed_is_left_alone(
+    installation: Installation, nas: Destination
+) -> None:
+    _quarantine(installation, nas)
+    with contextlib.closing(Database(installation.database_url, "norte")) as database:
+        database.connect()
+        chosen = database.orders.quarantined()
+        assert {each.uuid for each in chosen} == {"una", "otra"}
+        installation.execute("UPDATE janitor_migrations SET lease_expires_at = now() + interval '5 minutes' "
+                             "WHERE uuid = 'una'")  # fmt: skip
+        installation.execute("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE uuid = 'otra'")
+        assert database.orders.retry_quarantined(chosen, Person("ana", "retry --all")) == []
+    assert _failed_runs(installation) == {"una": 3, "otra": 3, "nueva": 1}
 
 
 def test_pauses_begin_after_the_second_failure(installation: Installation, nas: Destination, bad: Path) -> None:
@@ -175,7 +238,8 @@ def _failed_twice_with_one_uuid(installation: Installation) -> None:
         (_failed_twice_with_one_uuid, ("hold", "x", "--reason", "r"), 0, "una de 2 con ese uuid"),
         (_failed_twice_with_one_uuid, ("retry", "x"), 1, "no tiene fallos que olvidar"),
         (None, ("hold", "x"), 2, "Falta la opción '--reason'"),
-        (None, ("retry",), 2, "UUID"),
+        (None, ("retry",), 2, "UUID... o --all"),
+        (None, ("retry", "x", "--all"), 2, "UUID... o --all"),
     ],
 )
 def test_an_order_that_cannot_be_followed_says_why(

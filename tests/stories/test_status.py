@@ -97,6 +97,22 @@ def test_what_lasts_is_reported_with_its_beginning(installation: Installation, t
     assert named.count("disk_nearly_full") == 1, "one disk that holds several directories"
 
 
+def test_what_the_notices_know_the_beginning_of_has_it_here_too(installation: Installation) -> None:
+    """A provider whose row is gone, deletion without roots, a wrong setting of a job."""
+    installation.configure(99, eliminar_despues_de_migrar=True)
+    installation.environment.update(JANITOR_NOTIFY_URLS="json://127.0.0.1:9/", JANITOR_ROOTS="", TEMP_DIR="/")
+    host = settings_of(installation).host
+    began = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
+    for cause in ("provider:99:missing", f"roots:{host}:unset", f"job:temp:{host}:misconfigured"):
+        installation.execute(
+            "INSERT INTO janitor_causes (cause, state, severity, text, host, broken_since, told_severity) "
+            "VALUES (%s, 'needs_person', 3, '', %s, %s, 3)",
+            (cause, host, began),
+        )
+    since = {each.subject: each.since for each in needs_a_person(facts_of(installation))}
+    assert since == dict.fromkeys(("proveedor primario borrado (id 99)", "JANITOR_ROOTS", "trabajo temp"), began)
+
+
 def test_an_outage_is_reported_by_cause_and_provider_and_not_for_each_execution(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -144,6 +160,12 @@ def failed_migration(uuid: str, error_code: str | None, error: str, provider: st
 def test_a_failure_without_a_recorded_cause_or_on_this_host_is_reported_as_such(installation: Installation) -> None:
     """A run that crashed records no cause for its executions, but one for its job. A local file is on no provider."""
     facts = facts_of(installation)
+    new = replace(failed_migration("u-7", "unavailable", "conexión rechazada", "Cubo"), oldest_at=facts.now)
+    silent = list(describe_status(replace(facts, failures=(new,)), (), UTC))
+    assert silent[:2] == [
+        "Nada necesita a una persona",
+        "  1 ejecución sin migrar, y se reintenta en otro ciclo: el proveedor no respondía en Cubo",
+    ]
     crashed = failed_migration("u-9", None, "", None)
     unreadable = failed_migration("u-8", "source_unreadable", "permiso denegado", "Cubo")
     broken = unexpected(ImportError("cannot import name 'ssl'"))
@@ -265,7 +287,9 @@ def test_jobs_say_something_of_their_own(installation: Installation, monkeypatch
     ]
     error = {"last_error": "falta la de ayer", "last_good_at": None, "last_started_at": None}
     failing = {"name": "worried", "on": True, "misconfigured": False, "failed_runs": 3, **error}
-    assert len(needs_a_person(replace(facts, jobs=(failing,)))) == 2
+    since = {"job:worried:failing": facts.now - timedelta(days=3), "job:lost:failing": facts.now}
+    dated = needs_a_person(replace(facts, jobs=(failing,), broken_since=since))
+    assert [each.since for each in dated] == [facts.now - timedelta(days=3), None]
     (other, *_) = needs_a_person(replace(facts, jobs=({**failing, "last_error": "no hay sitio"},)))
     assert other.code == "job_failing"
 
@@ -291,7 +315,9 @@ def test_a_root_that_is_gone_keeps_everything_from_being_ready(installation: Ins
     installation.executions.rename(installation.directory / "desmontado")
     facts = facts_of(installation)
     assert facts.migration.reason == "roots_missing"
-    assert "root_missing" in codes(installation)
+    (attention,) = needs_a_person(facts)
+    assert (attention.code, attention.since) == ("root_missing", None), "nobody knows since when, without notices"
+    assert attention.text == "no existe; por eso sigue sin migrar 1 ejecución"
 
 
 def test_pending_executions_are_split_by_what_keeps_them_waiting(installation: Installation, nas: Destination) -> None:

@@ -10,7 +10,7 @@ from config.logs import one_line
 from config.text.plurals import counted
 from config.text.times import Clock
 from jobs.backups.keeping.shelf import Shelf, is_there
-from jobs.backups.records import Backup
+from jobs.backups.records import Backup, provider_of
 from jobs.backups.settings import BackupSettings
 from jobs.findings import Finding, advised, bad
 
@@ -42,8 +42,7 @@ def _damaged(backup: Backup, clock: Clock) -> Finding:
 
 
 def _providers_of(backup: Backup) -> str:
-    numbers = [str(copy["nube_provider_id"]) for copy in backup.copies if copy["falta_desde"] is None]
-    return f"{'el proveedor' if len(numbers) == 1 else 'los proveedores'} {', '.join(numbers)}"
+    return ", ".join(provider_of(copy) for copy in backup.copies if copy["falta_desde"] is None)
 
 
 def _encrypted_only(shelf: Shelf, *, has_key: bool) -> Iterator[Finding]:

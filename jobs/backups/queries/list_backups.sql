@@ -15,12 +15,13 @@ SELECT
     (
         SELECT json_agg(
             json_build_object(
-                'nube_provider_id', copy.provider_id, 'clave', copy.key, 'tamanio_bytes', copy.size_bytes,
+                'nube_provider_id', copy.provider_id, 'proveedor', provider.nombre, 'clave', copy.key, 'tamanio_bytes', copy.size_bytes,
                 'sha256', copy.sha256, 'evidencia', copy.evidence, 'guardada', copy.stored_at,
                 'falta_desde', copy.missing_since
             ) ORDER BY copy.provider_id
         )
         FROM janitor_backup_copies AS copy
+        LEFT JOIN cloud_providers AS provider ON provider.id = copy.provider_id
         WHERE copy.id_backup = backup.id_backup AND copy.stored_at IS NOT NULL AND copy.deleted_at IS NULL
     )::text AS copies
 FROM historial_backup AS backup

@@ -128,7 +128,7 @@ def test_each_harm_is_found_and_named(auditing: Auditing, tmp_path: Path) -> Non
         assert kinds(auditing.audit(EVERY_BYTE)) == [(kind, PLACES["uno"])], name
         shutil.rmtree(auditing.nas.directory)
         shutil.copytree(tmp_path / "whole", auditing.nas.directory)
-    assert auditing.audit().is_good
+        assert auditing.audit().is_good, name
 
 
 def test_other_bytes_of_the_same_size_are_found_by_reading(auditing: Auditing) -> None:
@@ -435,3 +435,111 @@ def test_a_local_directory_stays_until_its_bad_copy_is_made_again(auditing: Audi
     assert run.exit_code == 0, str(run)
     assert stored.read_text() == content
     assert not (installation.executions / "uno").exists()
+
+
+# What later audits, runs and `status` know of it
+
+
+def damage(auditing: Auditing) -> str:
+    """Other bytes of the same size, which no listing of this provider shows; give what was there."""
+    stored = auditing.path("uno/tabla.txt")
+    content = stored.read_text()
+    stored.write_text("x" * len(content))
+    return content
+
+
+def recorded(auditing: Auditing) -> dict[str, str]:
+    """What is known of each copy."""
+    rows = auditing.installation.rows(
+        "SELECT uuid, state FROM janitor_audits JOIN ejecuciones_yaml ON id = execution_id ORDER BY uuid"
+    )
+    return {row["uuid"]: row["state"] for row in rows}
+
+
+def needs_person(auditing: Auditing, exit_code: int) -> list[dict[str, Any]]:
+    """What `status` says."""
+    run = auditing.installation.run("status", "--json")
+    assert run.exit_code == exit_code, str(run)
+    told = json.loads(run.output)
+    require_valid("status", told)
+    found: list[dict[str, Any]] = told["needs_person"]
+    return found
+
+
+def test_a_bad_copy_is_named_by_status_and_by_each_audit_until_it_is_whole_again(auditing: Auditing) -> None:
+    """Whoever found it: the rolling audit or an operator. Its listing shows nothing wrong, so it is read each time."""
+    content = damage(auditing)
+    assert auditing.audit().is_good
+    assert recorded(auditing) == {}, "names and sizes say nothing of bytes"
+    assert kinds(auditing.audit(EVERY_BYTE)) == [(Kind.DAMAGED, PLACES["uno"])]
+    assert recorded(auditing) == {"dos": "whole", "uno": "damaged"}
+    (bad,) = needs_person(auditing, 1)
+    assert (bad["code"], bad["subject"], bad["count"]) == ("copies_bad", "proveedor nas", 1)
+    assert bad["text"].startswith("1 copia no está entera, según una auditoría; por ejemplo uno: 1 fichero tiene otros")
+    assert f"audit --provider {auditing.provider_id}" in bad["advice"]
+    assert bad["since"] is not None
+    report = auditing.audit()
+    assert kinds(report) == [(Kind.DAMAGED, PLACES["uno"])]
+    assert checked(report) == {"checksum": 0, "read_back": 0, "not_checked": 1}
+    auditing.path("uno/tabla.txt").write_text(content)
+    report = auditing.audit()
+    assert report.is_good
+    assert checked(report) == {"checksum": 0, "read_back": 1, "not_checked": 1}
+    assert recorded(auditing) == {"dos": "whole", "uno": "whole"}
+    assert needs_person(auditing, 0) == []
+
+
+def test_names_and_sizes_alone_are_not_recorded(auditing: Auditing) -> None:
+    """Nothing was recorded of this copy at its commit, so it is looked at by a request of its own."""
+    damage(auditing)
+    auditing.installation.execute("UPDATE janitor_migrations SET file_count = NULL WHERE uuid = 'uno'")
+    assert auditing.audit().is_good
+    assert recorded(auditing) == {}
+
+
+def test_a_copy_that_is_migrated_again_is_bad_no_longer(auditing: Auditing) -> None:
+    """Nobody has to wait until the rolling audit comes round to it."""
+    damage(auditing)
+    assert auditing.fix(auditing.audit(EVERY_BYTE).findings) == []
+    assert auditing.installation.run().exit_code == 0
+    assert recorded(auditing)["uno"] == "damaged"
+    assert needs_person(auditing, 0) == []
+    assert checked(auditing.audit()) == {"checksum": 0, "read_back": 0, "not_checked": 2}
+
+
+def test_a_sample_is_recorded_too(auditing: Auditing) -> None:
+    damage(auditing)
+    auditing.audit(Scope(None, 2, every_byte=False))
+    assert recorded(auditing) == {"dos": "whole", "uno": "damaged"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        NOTE_DAMAGED,
+        "UPDATE ejecuciones_yaml SET ruta_nube = ruta_nube || '-otra' WHERE uuid = 'uno'",
+        "UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE uuid = 'uno'",
+    ],
+)
+def test_what_was_read_says_nothing_of_what_came_later(auditing: Auditing, change: str) -> None:
+    """While a whole copy is read, another audit finds it damaged, or its row points elsewhere."""
+
+    def change_it(call: Call) -> Any:
+        auditing.installation.execute(change)
+        return call.proceed()
+
+    auditing.faults = [Fault("open", change_it, key="*uno.manifest.json")]
+    auditing.audit(EVERY_BYTE)
+    assert recorded(auditing).get("uno") == ("damaged" if change == NOTE_DAMAGED else None)
+
+
+def test_a_role_that_only_reads_audits_as_well_and_is_told_that_nothing_is_recorded(auditing: Auditing) -> None:
+    damage(auditing)
+    installation = auditing.installation
+    readonly = f"{installation.database_url}{'&' if '?' in installation.database_url else '?'}"
+    readonly += "options=-c%20default_transaction_read_only%3Don"
+    run = installation.run("audit", "--all", "--read-back", DATABASE_URL=readonly)
+    assert run.exit_code == 1, str(run)
+    assert "dañada: ejecución uno" in run.output
+    assert run.messages("WARNING") == ["Lo que se encuentre no queda anotado: la base de datos solo admite lecturas"]
+    assert recorded(auditing) == {}

@@ -117,6 +117,31 @@ def test_a_bad_copy_is_reported_and_the_others_are_read(rolling: Rolling) -> Non
     assert notice["state"] == "needs_person"
 
 
+def test_a_notice_ends_once_the_copy_is_proven_again(rolling: Rolling) -> None:
+    """By the next run, though that has nothing to read: what an operator had migrated again is good, and so is what
+    an operator's audit found whole.
+    """
+    installation = rolling.installation
+    tables = [rolling.nas.directory / f"ejecuciones/{uuid}/tabla.txt" for uuid in ("uno", "dos")]
+    contents = [table.read_text() for table in tables]
+    for table, content in zip(tables, contents, strict=True):
+        table.write_text("x" * len(content))
+    rolling.run()
+    installation.execute("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE uuid = 'uno'")
+    assert installation.run("--migrate-only").exit_code == 0
+    rolling.run()
+    assert _notice(rolling)["text"].startswith("1 copia guardada no está entera")
+    tables[1].write_text(contents[1])
+    assert installation.run("audit", "--all").exit_code == 0
+    assert rolling.run().counts == {}
+    assert _notice(rolling)["state"] == "ok"
+
+
+def _notice(rolling: Rolling) -> dict[str, Any]:
+    (notice,) = rolling.installation.rows("SELECT state, text FROM janitor_causes WHERE cause = 'audit:copies'")
+    return notice
+
+
 def test_what_could_not_be_read_stays_due(rolling: Rolling) -> None:
     silent = fail(ProviderUnavailable("no responde"))
     rolling.faults = [Fault("open", silent, key="*uno.manifest.json", calls=EVERY_CALL)]

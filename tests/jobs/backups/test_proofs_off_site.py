@@ -107,7 +107,7 @@ def test_what_is_gone_or_damaged_is_fetched_reported_once_and_forgotten_when_it_
     assert notices(desk) == ["⚠️ Dañado en el disco un Backup COMPLETO"]
     (line,) = told(context_of(desk, JOB))
     assert line.startswith("aviso: la copia 1 está dañada en el disco desde ")
-    assert f"hay otra en el proveedor {near}: tráigala con 'backup download 1 DIRECTORIO'" in line
+    assert f"hay otra en local (id {near}): tráigala con 'backup download 1 DIRECTORIO'" in line
     assert [known.copies for known in desk.shelf().known()] == [frozenset()]  # retention does not rely on it
     assert desk.shelf().newest_full({backup.id}) is None  # and no differential is built on it
     backup.path.write_bytes(whole)
@@ -163,7 +163,7 @@ def test_what_is_only_encrypted_somewhere_is_proven_with_a_key_and_reported_with
     backup.path.unlink()
     assert proofs.run(context_of(desk, VERIFY)) == proofs.NOTHING_TO_PROVE
     (line,) = told(context_of(desk, JOB))
-    assert line.startswith(f"aviso: la última, la 1, solo está cifrada en el proveedor {near} y aquí no hay clave")
+    assert line.startswith(f"aviso: la última, la 1, solo está cifrada en local (id {near}) y aquí no hay clave")
     assert "backup verify 1 --identity FICHERO" in line
     with_key = {"BACKUP_IDENTITY_FILE": str(identity)}
     assert told(context_of(desk, JOB, **with_key)) == []

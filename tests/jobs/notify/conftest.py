@@ -35,7 +35,7 @@ class Teller:
         self.channels = channels
         self.host = host
         self.report = TickReport()
-        for name in ("temporales", "copias"):
+        for name in ("temporales", "copias", "registros"):
             (directory / name).mkdir(exist_ok=True)
         self._database = platform.database(host)
 
@@ -48,6 +48,7 @@ class Teller:
         environment = {
             "DATABASE_URL": self.platform.database_url, "JANITOR_HOST": self.host, "JANITOR_TIMEZONE": "Europe/Madrid",
             "TEMP_DIR": str(self.directory / "temporales"), "BACKUP_PATH": str(self.directory / "copias"),
+            "JANITOR_LOG_DIR": str(self.directory / "registros"),
             **QUIET_DISKS, **self.channels, **more,
         }  # fmt: skip
         settings = load_settings(environment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import html
 import json
@@ -102,54 +101,6 @@ class Telegram:
             port = int(server.url.rpartition(":")[2])
             with ForwardingProxy(routes={"api.telegram.org:443": port}) as proxy:
                 yield f"http://{proxy.address}"
-
-
-def refusal(code: int, text: str) -> Answer:
-    """An error as ntfy tells it."""
-    status = code // 100
-    return Answer(status, json.dumps({"code": code, "http": status, "error": text}).encode())
-
-
-@dataclass
-class Ntfy:
-    """An ntfy server with one user who may write to one topic, nobody else, and no room for attachments.
-
-    No package carries the server itself. What this cannot show: the delivery to telephones, and its limits of rate.
-    """
-
-    USER, PASSWORD, TOPIC = "avisos", "clave-de-ntfy-5566", "tema_del_janitor"
-    messages: list[str] = field(default_factory=list)
-
-    def answer(self, request: Request) -> Answer:
-        """Take a message, or say what is wrong with it."""
-        entrance = f"Basic {base64.b64encode(f'{self.USER}:{self.PASSWORD}'.encode()).decode()}"
-        given = request.headers.get("Authorization")
-        if given not in (None, entrance):
-            return refusal(40101, "unauthorized")
-        if request.path != "/":  # what has a file name, or is too long for a message, comes as an attachment
-            return refusal(40014, "invalid request: attachments not allowed")
-        try:
-            published = json.loads(request.body)
-        except ValueError:
-            return refusal(40017, "invalid request: request body must be message JSON")
-        return self._published(published, may_write=given is not None)
-
-    def _published(self, published: dict[str, str], *, may_write: bool) -> Answer:
-        topic, message = published.get("topic", ""), published.get("message") or "triggered"
-        if not re.fullmatch("[-_A-Za-z0-9]{1,64}", topic):
-            return refusal(40009, "invalid request: topic invalid")
-        if not may_write or topic != self.TOPIC:
-            return refusal(40301, "forbidden")
-        if len(message.encode()) > LONGEST_TEXT:
-            return refusal(40014, "invalid request: attachments not allowed")
-        self.messages.append(message)
-        return Answer(200, json.dumps({"id": "hwQ2YpKdmg", "event": "message", **published}).encode())
-
-    @contextlib.contextmanager
-    def serving(self, authority: PrivateAuthority) -> Iterator[str]:
-        """Its host and port, within the block."""
-        with CannedHttp(self.answer, authority.server_context("127.0.0.1")) as server:
-            yield server.url.removeprefix("https://")
 
 
 class MailServer:

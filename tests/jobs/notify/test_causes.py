@@ -295,6 +295,17 @@ def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_reported_once(tell
     assert found(teller, **on) == {"job:backup:failing": "ok", "job:verify:failing": "failed"}
 
 
+def test_copies_that_an_audit_found_bad_are_reported_once(teller: Teller, platform: Platform) -> None:
+    """Not as a job that fails, too, unless it fails for another reason."""
+    on = {"JANITOR_AUDIT_DAYS": "90"}
+    teller.note("needs_person", "audit:copies", "2 copias guardadas no están enteras")
+    add_job(platform, "audit", "", tries=1, outcome="failed", error="2 copias no están enteras")
+    assert found(teller, **on) == {}
+    unread = "2 copias no están enteras; 1 copia no se pudo leer de vuelta"
+    platform.sql("UPDATE janitor_jobs SET last_error = %s", unread)
+    assert found(teller, **on) == {"job:audit:failing": "failed"}
+
+
 def test_two_full_disks_are_two_causes(teller: Teller, platform: Platform, tmp_path: Path) -> None:
     """A backup that fails is never left out, whatever else fails for the same reason."""
     full = "no queda espacio en el dispositivo"
@@ -348,6 +359,21 @@ def test_a_migration_that_fails_for_its_provider_is_reported_once(teller: Teller
     assert found(teller) == {f"provider:{first}:unusable": "needs_person"}
     platform.sql("DELETE FROM janitor_provider_health")
     assert found(teller)["job:migration:norte:failing"] == "failed"
+
+
+def test_a_failing_migration_says_of_one_execution_why(teller: Teller, platform: Platform) -> None:
+    """So that operators know where to look: a server that does not answer is no cause of its own at once."""
+    execution = platform.add_execution(uuid="u-1")
+    platform.sql(
+        "INSERT INTO janitor_migrations (execution_id, uuid, state, host, run_id, fencing_token, error) "
+        "VALUES (%s, 'u-1', 'failed', 'norte', 1, 1, 'MinIO: conexión rechazada')",
+        execution.id,
+    )
+    add_job(platform, "migration", tries=1, outcome="failed", error="1 ejecución con error: u-1")
+    teller.report.name(Named.FAILED, "u-1")
+    assert found(teller) == {"job:migration:norte:failing": "failed"}
+    text = platform.value("SELECT text FROM janitor_causes")
+    assert text == "El trabajo de migración falla: 1 ejecución con error: u-1; u-1: MinIO: conexión rechazada"
 
 
 def test_a_provider_without_room_is_told_of_by_its_name(teller: Teller, platform: Platform) -> None:
@@ -422,6 +448,18 @@ def test_a_disk_that_is_nearly_full(
     assert found(teller, DISK_WARNING_GB="5", DISK_CRITICAL_GB="2") == (
         {f"disk:norte:{teller.directory}/temporales": state} if state else {}
     )
+
+
+def test_the_disk_of_each_of_the_programs_directories_is_looked_at(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the log, too: while it is full, the console is the only log, and cron shows nobody that."""
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((4096, 4096, 1 << 30, 1, 1, 0, 0, 0, 0, 255)))
+    for name in ("temporales", "copias", "registros"):
+        expected = {f"disk:norte:{teller.directory}/{name}": "needs_person"}
+        assert found(teller, DISK_WARNING_GB="5", DISK_CRITICAL_GB="2") == expected
+        teller.platform.sql("DELETE FROM janitor_causes")
+        (teller.directory / name).rmdir()
 
 
 def test_texts_of_causes_are_fit_to_be_read(teller: Teller, platform: Platform) -> None:

@@ -16,7 +16,8 @@ from jobs.notify.message import LONGEST_MESSAGE
 from jobs.notify.outbox import Outbox
 from jobs.notify.run import run
 from tests.jobs.notify.conftest import Teller
-from tests.jobs.notify.services import CHAT, TOKEN, MailServer, Ntfy, Telegram, Webhook, error, numbers_in
+from tests.jobs.notify.ntfy import Desk, Ntfy
+from tests.jobs.notify.services import CHAT, TOKEN, MailServer, Telegram, Webhook, error, numbers_in
 from tests.platform_database import Platform
 from tests.servers.authority import PrivateAuthority
 from tests.servers.canned_http import Answer, Request
@@ -85,7 +86,7 @@ def test_a_service_that_asks_for_a_pause_gets_it(teller: Teller, webhook: Webhoo
     webhook.answers = [Answer(429, headers={"Retry-After": "7200"})]
     teller.note("failed")
     assert teller.tick().failures == (
-        f"no se pudo avisar por {channel_row(platform)['channel']}: respondió 429: Too Many Requests",
+        f"no se pudo avisar por {channel_row(platform)['channel']}: respondió 429: demasiados mensajes",
     )
     waits = "SELECT not_before > now() + interval '119 minutes' FROM janitor_channels"
     assert platform.value(waits)
@@ -225,7 +226,7 @@ def test_telegram_takes_what_is_sent(platform: Platform, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("token", "chat", "refusal"),
     [
-        (TOKEN.replace("AA", "BB"), CHAT, "respondió 401: Unauthorized"),
+        (TOKEN.replace("AA", "BB"), CHAT, "respondió 401: no acepta el usuario, la contraseña o el token"),
         (TOKEN, "111", "respondió 400: Bad Request: chat not found"),
     ],
 )
@@ -261,38 +262,36 @@ def test_ntfy_takes_what_is_sent_however_long_it_is(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its limit is in bytes, and a longer text is an attachment, which a server of one's own refuses."""
-    authority, ntfy = PrivateAuthority(tmp_path), Ntfy()
-    with ntfy.serving(authority) as address:
-
-        def url(password: str, topic: str = ntfy.TOPIC) -> dict[str, str]:
-            return {"JANITOR_NOTIFY_URLS": f"ntfys://{ntfy.USER}:{password}@{address}/{topic}"}
-
-        teller = Teller(platform, tmp_path, url("otra-clave-9999"))
+    authority = PrivateAuthority(tmp_path)
+    with Ntfy(authority) as ntfy:
+        teller = Teller(platform, tmp_path, {"JANITOR_NOTIFY_URLS": ntfy.url("otra-clave-9999")})
         teller.note("failed", text="Falta <algo> & más")
         (failure,) = teller.tick().failures
         assert "certificado" in failure
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
-        for channels, told in (
-            (url("otra-clave-9999"), "401: unauthorized"),
-            (url(ntfy.PASSWORD, "x"), "403: forbidden"),
+        for url, told in (
+            (ntfy.url("otra-clave-9999"), "401: no acepta el usuario, la contraseña o el token"),
+            (ntfy.url(topic="x"), "403: no da permiso"),
         ):
-            teller.channels = channels
+            teller.channels = {"JANITOR_NOTIFY_URLS": url}
             teller.end_pauses()
             (failure,) = teller.tick().failures
             assert failure == f"no se pudo avisar por ntfys: respondió {told}"
-        teller.channels = url(ntfy.PASSWORD)
+        teller.channels = {"JANITOR_NOTIFY_URLS": ntfy.url()}
         for number in range(12):
             teller.note("failed", f"watch:{number}", "áéíóú ñ 𝄞€" * 60)
         teller.end_pauses()
         while teller.tick().counts:
             pass
-    assert "Falta <algo> & más" in "".join(ntfy.messages)
-    assert sorted(numbers_in(ntfy.messages)) == list(range(1, 14))
-    assert len(ntfy.messages) > 2
+        messages = ntfy.messages
+    assert "Falta <algo> & más" in "".join(messages)
+    assert sorted(numbers_in(messages)) == list(range(1, 14))
+    assert len(messages) > 2
 
 
 def test_the_double_of_ntfy_refuses_what_the_real_one_refuses() -> None:
-    ntfy = Ntfy()
+    taken: list[str] = []
+    ntfy = Desk(taken.append, burst=11)
     login = {"Authorization": "Basic YXZpc29zOmNsYXZlLWRlLW50ZnktNTU2Ng=="}
 
     def answered(body: str, path: str = "/", headers: dict[str, str] = login) -> int:
@@ -300,7 +299,7 @@ def test_the_double_of_ntfy_refuses_what_the_real_one_refuses() -> None:
         return int(json.loads(told.body).get("code", 0))
 
     def published(message: str, topic: str = ntfy.TOPIC) -> str:
-        return json.dumps({"topic": topic, "message": message})
+        return json.dumps({"topic": topic, "message": message}, ensure_ascii=False)
 
     assert answered(published("x" * 4096)) == 0
     assert [answered(body) for body in ("no", published("é" * 2049), published("", "a/b"), published("", "b"))] == [
@@ -308,6 +307,9 @@ def test_the_double_of_ntfy_refuses_what_the_real_one_refuses() -> None:
     ]  # fmt: skip
     assert answered("text", f"/{ntfy.TOPIC}") == 40014
     assert [answered(published(""), headers=given) for given in ({}, {"Authorization": "Bearer x"})] == [40301, 40101]
+    assert answered(" " * 8193) == 41303
+    assert [answered(published("")) for _ in range(3)] == [0, 0, 42901]
+    assert taken == ["x" * 4096, "triggered", "triggered"]
 
 
 def test_mail_goes_by_starttls_with_a_password(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.destinations import Destination
 from tests.jobs.notify.conftest import QUIET_DISKS
+from tests.jobs.notify.ntfy import Ntfy
 from tests.jobs.notify.services import Webhook
+from tests.servers.authority import PrivateAuthority
 from tests.servers.canned_http import Answer
 from tests.stories.installation import Installation
 
@@ -54,6 +57,25 @@ def test_a_provider_that_fails_and_recovers_is_two_messages(
     assert [line.partition(": ")[0] for line in webhook.messages[1].splitlines()] == ["✅ Resuelto", "✅ Resuelto"]
 
 
+def test_an_ntfy_server_gets_what_a_tick_has_to_tell(sage: Installation, tmp_path: Path) -> None:
+    """Each is a process of its own; a password that is wrong is told by `status`, and the notice is not lost."""
+    sage.configure(sage.add_provider_row("nas", "local", None, {}))
+    sage.small_execution("uno")
+    authority = PrivateAuthority(tmp_path)
+    sage.environment["SSL_CERT_FILE"] = str(authority.bundle)
+    with Ntfy(authority) as ntfy:
+        sage.environment["JANITOR_NOTIFY_URLS"] = ntfy.url("otra-clave-9999")
+        with sage.start_python() as tick:
+            assert tick.finish().exit_code == 1
+        assert "401: no acepta el usuario, la contraseña o el token" in sage.run("status", "--quiet").output
+        sage.environment["JANITOR_NOTIFY_URLS"] = ntfy.url()
+        sage.execute("UPDATE janitor_channels SET not_before = NULL")
+        with sage.start_python() as tick:
+            assert tick.finish().exit_code == 1
+        (message,) = ntfy.messages
+    assert message.startswith("🆘 El proveedor nas no se puede usar: ")
+
+
 def test_a_channel_that_fails_changes_nothing_but_its_own_job(sage: Installation) -> None:
     sage.environment["JANITOR_ROOTS"] += f":{sage.directory}/ausente"
     sage.environment["JANITOR_NOTIFY_URLS"] = NOTHING_LISTENS
@@ -95,7 +117,7 @@ def test_notify_test_says_how_each_channel_fared(sage: Installation, webhook: We
     assert run.exit_code == 1
     assert set(run.output.splitlines()) == {
         "ERROR  json://127.0.0.1:9: fallo de red: conexión rechazada",
-        f"ERROR  {name}: respondió 500: Internal Server Error",
+        f"ERROR  {name}: respondió 500: fallo interno del servicio",
         "ERROR  nada: apprise no entiende su dirección; corríjala en JANITOR_NOTIFY_URLS",
     }
     assert webhook.tried == 2
