@@ -26,7 +26,7 @@ from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.imports import import_own_part_first
-from tests.lent_databases import LentDatabases
+from tests.lent_databases import DISCONNECTED, LentDatabases
 from tests.order import long_ones_first
 from tests.platform_database import Platform
 from tests.run_directory import MEMORY_VARIABLE, RunDirectory
@@ -242,6 +242,7 @@ def database_url(
     name = f"test_{next(database_numbers)}"
     database_administrator(f"CREATE DATABASE {name}")
     yield postgres.url_of(name)
+    database_administrator(DISCONNECTED.format(name=name))
     database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
 
 

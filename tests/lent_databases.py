@@ -33,6 +33,20 @@ END $$
 """  # noqa: S608 a number of our own
 """Leaves of the rows only those that say which upgrades the database has had."""
 
+DISCONNECTED = """
+DO $$
+BEGIN
+    FOR look IN 1 .. 1000 LOOP
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';
+        EXIT WHEN NOT FOUND;
+        PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+    END LOOP;
+END $$
+"""
+"""Ends what is connected to a database, within 5 seconds. PostgreSQL itself looks only each 100 milliseconds when it is
+asked to wait for that, or to drop or rename a database from which somebody is just going.
+"""
+
 COUNTED = (
     *("pg_attrdef", "pg_attribute", "pg_constraint", "pg_default_acl", "pg_description", "pg_event_trigger"),
     *("pg_extension", "pg_index", "pg_largeobject_metadata", "pg_policy", "pg_proc", "pg_publication", "pg_rewrite"),
@@ -112,7 +126,7 @@ class LentDatabases:
 
     def _take_back(self, name: str) -> None:
         """Keep it for the next test if it is what it was once it has no more rows; otherwise drop it."""
-        self._administrator(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608 our own name
+        self._disconnect(name)
         try:
             is_alike = self._emptied_and_described(name) == self._description
         except psycopg2.Error:  # the test has closed it, or taken away what is asked for
@@ -128,4 +142,9 @@ class LentDatabases:
             with connection.cursor() as cursor:
                 cursor.execute(EMPTIED)
                 cursor.execute(DESCRIPTION)
-                return list(cursor.fetchall())
+                description = list(cursor.fetchall())
+        self._disconnect(name)  # from which this session may be just going
+        return description
+
+    def _disconnect(self, name: str) -> None:
+        self._administrator(DISCONNECTED.format(name=name))

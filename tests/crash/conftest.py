@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from demo.servers.postgres import EmbeddedPostgres
 from tests.crash.program import Program
 from tests.crash.scene import Scene
 from tests.destinations import Destination
@@ -18,9 +19,9 @@ from tests.stories.installation import Installation
 
 
 @pytest.fixture(scope="session")
-def program() -> Iterator[Program]:
+def program(postgres: EmbeddedPostgres) -> Iterator[Program]:
     """One process that forks all runs."""
-    with Program() as running:
+    with Program(postgres.database_url) as running:
         yield running
 
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg2
+
 from tests.botocore_data import share_botocores_data
 from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 
@@ -46,6 +48,13 @@ def import_program() -> None:
         importlib.import_module(name)
 
 
+def connect_once(database_url: str) -> None:
+    """Enter a database and leave it: what libpq and its libraries prepare for their first connection costs each forked
+    run several milliseconds, and one that finds it prepared nothing.
+    """
+    psycopg2.connect(database_url).close()
+
+
 @dataclass(frozen=True)
 class Ended:
     """How one run ended: its exit code (negative: the signal that killed it), its console, the boundaries reached."""
@@ -61,12 +70,16 @@ class Ended:
 
 
 class Program:
-    """The process that forks the runs. Leave the context to end it."""
+    """The process that forks the runs; it connects once to the database. Leave the context to end it."""
 
-    def __init__(self) -> None:
+    def __init__(self, database_url: str) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="janitor-crash-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.program"], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "tests.crash.program"],
+            cwd=REPOSITORY,
+            env={**os.environ, "DATABASE_URL": database_url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def run(
@@ -127,6 +140,7 @@ def serve() -> None:
     watch_everything()
     import_program()
     _read_botocores_data()
+    connect_once(os.environ["DATABASE_URL"])
     import janitor_daemon
 
     gc.freeze()  # what the collector does not visit stays shared with the forked runs

@@ -93,18 +93,28 @@ class Commit:
     def content(self) -> Content | None:
         """The bytes of what is there as its manifest says; `None` for no complete copy of this execution."""
         manifest = self.store.get(self.place.manifest_key)
-        if manifest is None or json.loads(manifest.content)["execution"] != self.uuid:
+        if manifest is None:
+            return None
+        uuid, sha256_by_path = _uuid_and_files(manifest.content)
+        if uuid != self.uuid:
             return None
         found: dict[str, bytes] = {}
-        for entry in read_manifest(manifest.content):
-            if entry.sha256 is not None:
-                held = self.store.get(self.place.key_of(entry.path))
-                if held is None or _sha256(held.content) != entry.sha256:
-                    return None
-                found[entry.path] = held.content
+        for path, sha256 in sha256_by_path.items():
+            held = self.store.get(self.place.key_of(path))
+            if held is None or _sha256(held.content) != sha256:
+                return None
+            found[path] = held.content
         return found
 
 
+@functools.lru_cache
+def _uuid_and_files(manifest: bytes) -> tuple[str, Mapping[str, str]]:
+    """Whose manifest it is, and the hashes of the files that it names. The same one is read after every step."""
+    files = {entry.path: entry.sha256 for entry in read_manifest(manifest) if entry.sha256 is not None}
+    return json.loads(manifest)["execution"], files
+
+
+@functools.lru_cache
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
 from tests.lent_databases import LentDatabases
 from tests.stories.forked import ForkedCommands
@@ -24,9 +25,9 @@ def bare_installation(tmp_path: Path, database_url: str, forked_commands: Forked
 
 
 @pytest.fixture(scope="session")
-def forked_commands() -> Iterator[ForkedCommands]:
+def forked_commands(postgres: EmbeddedPostgres) -> Iterator[ForkedCommands]:
     """The process that forks commands."""
-    with contextlib.closing(ForkedCommands()) as forked:
+    with contextlib.closing(ForkedCommands(postgres.database_url)) as forked:
         yield forked
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.crash.program import end_process, import_program
+from tests.crash.program import connect_once, end_process, import_program
 from tests.repository import REPOSITORY
 
 SEEN_BY_A_START_ALONE = ("PYTHON", "LANG", "LC_", "LD_", "TZ")
@@ -84,10 +84,11 @@ class ForkedCommand:
 
 class ForkedCommands:
     """The process that forks: for each command that begins while others are under way a server more, which forks one
-    command after the other. It begins with the first of them; `close` ends them all.
+    command after the other. It begins with the first of them, and connects once to the database; `close` ends them all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
         self._turn = threading.Lock()
         self._idle: list[socket.socket] = []
         self._root: subprocess.Popen[bytes] | None = None
@@ -136,18 +137,19 @@ class ForkedCommands:
             if self._orders is None:
                 self._orders, theirs = socket.socketpair()
                 with theirs:
-                    self._root = _new_process(theirs)
+                    self._root = _new_process(theirs, self._database_url)
             ours, theirs = socket.socketpair()
             with theirs:
                 socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
             return ours
 
 
-def _new_process(orders: socket.socket) -> subprocess.Popen[bytes]:
+def _new_process(orders: socket.socket, database_url: str) -> subprocess.Popen[bytes]:
+    usual = {name: text for name, text in os.environ.items() if not name.startswith(SEEN_BY_A_START_ALONE)}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.stories.forked"],
         cwd=REPOSITORY,
-        env={name: text for name, text in os.environ.items() if not name.startswith(SEEN_BY_A_START_ALONE)} | LOCALE,
+        env={**usual, **LOCALE, "DATABASE_URL": database_url},
         stdin=orders.fileno(),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -157,6 +159,7 @@ def _new_process(orders: socket.socket) -> subprocess.Popen[bytes]:
 def serve() -> None:
     """Fork a server for each connection that comes through standard input. Returns at the end of the input."""
     import_program()
+    connect_once(os.environ["DATABASE_URL"])
     gc.freeze()  # what the collector does not visit stays shared with the forked commands
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # servers that end need not be waited for
     with socket.socket(fileno=os.dup(0)) as orders:

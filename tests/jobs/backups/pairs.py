@@ -24,6 +24,7 @@ from jobs.backups.errors import FullBackupNeeded
 from jobs.backups.files import NAME as BACKUP_NAME
 from jobs.backups.files import SUFFIX, Target, description_name
 from jobs.backups.result import BackupFile
+from tests.lent_databases import DISCONNECTED
 
 FIRST = datetime(2026, 3, 2, 3, 0, 0)  # noqa: DTZ001 the local time of a schedule
 SCRIPTS = Path(__file__).parent
@@ -203,8 +204,12 @@ class Pair:
     def empty_restored(self) -> None:
         """Make the other database empty."""
         name = self.names[1]
-        self.administer(f"DROP DATABASE {name} WITH (FORCE)")
+        self._drop(name)
         self.administer(f"CREATE DATABASE {name}{self._options}")
+
+    def _drop(self, name: str) -> None:
+        self.administer(DISCONNECTED.format(name=name))
+        self.administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def contents(self, database: str) -> list[bytes]:
         """What an ordinary dump of a database says, rows in any order, line by line; its own settings aside."""
@@ -225,7 +230,7 @@ class Pair:
     def close(self) -> None:
         """Remove the databases."""
         for name in self.names:
-            self.administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self._drop(name)
         if self.role:
             self.administer(f"DROP ROLE {self.role}")
 
