@@ -52,7 +52,7 @@ PART_BYTES = 1024 * 1024
 """As many requests as with the parts that the program sends, of fewer bytes."""
 
 LARGE_BYTES = PARTS * PART_BYTES
-READ_BYTES = 6 * PART_SIZE_BYTES
+READ_BYTES = 3 * PART_SIZE_BYTES
 """More than the kernel keeps of an answer, and throws away when the connection is reset."""
 
 KEY = "p/ejecuciones/1/file"
