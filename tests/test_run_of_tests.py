@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from tests.imports import own_part_first
 from tests.order import LONG, WAITING, long_ones_first
 from tests.repository import REPOSITORY
 from tests.run_directory import MEMORY_VARIABLE, PREFIX, RunDirectory, remove
+from tests.servers import azurite
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
 from tests.small_disk import mounted_small_disk
 
@@ -260,3 +263,29 @@ def test_many_failures_are_no_chance_and_neither_is_a_run_that_did_not_get_far(
     if number is not None:
         record.write_text(json.dumps({f"tests/test_none.py::test_{each}": True for each in range(number)}))
     assert second_chance.main(record) == 1
+
+
+def test_a_server_is_installed_once_for_all_processes_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a new checkout they ask for it at the same time. Threads stand for them: a lock is one of an open directory.
+
+    Looked for besides: nothing else is installed while tests run.
+    """
+    installs: list[Path] = []
+    asked = threading.Semaphore(0)
+    flock = fcntl.flock
+
+    def ask(descriptor: int, operation: int) -> None:
+        asked.release()
+        flock(descriptor, operation)
+
+    def install(_npm: list[str], directory: Path) -> None:
+        assert all(asked.acquire(timeout=60) for _ in range(2))
+        installs.append(directory)
+
+    monkeypatch.setattr(azurite, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(azurite, "install", install)
+    monkeypatch.setattr(fcntl, "flock", ask)
+    with ThreadPoolExecutor(2) as executor:
+        found = list(executor.map(azurite.installed, [["npm"], ["npm"]]))
+    assert len(installs) == 1
+    assert found[0] == found[1]

@@ -236,14 +236,20 @@ class HttpFaultProxy:
         return None
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._accept, daemon=True).start()
         return self
+
+    def _accept(self) -> None:
+        """Serve each connection in a thread of its own. Asks nothing again and again, as `serve_forever` does."""
+        while not self.closed.is_set():
+            with contextlib.suppress(OSError):  # a client that is gone already, or the end
+                self._server.process_request(*self._server.get_request())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.closed.set()
-        self._server.shutdown()
+        self._server.socket.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
         self._server.server_close()
         missed = [fault.name for fault in self._faults if not self.strikes[fault.name]]
         assert kind is not None or not missed, f"never struck: {missed}"

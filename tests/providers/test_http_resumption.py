@@ -49,7 +49,13 @@ from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.sources import PatternSource, sha256_of
 
 PARTS = 6
-LARGE_BYTES = PARTS * PART_SIZE_BYTES
+PART_BYTES = 1024 * 1024
+"""As many requests as with the parts that the program sends, of fewer bytes."""
+
+LARGE_BYTES = PARTS * PART_BYTES
+READ_BYTES = 3 * PART_SIZE_BYTES
+"""More than the kernel keeps of an answer, and throws away when the connection is reset."""
+
 KEY = "p/ejecuciones/1/file"
 SENDS_PART = {"azure": r"^PUT .*comp=block&", "gcs": r"^PUT .*upload_id="}
 READS = {"azure": r"^GET .*/p/ejecuciones/1/file", "gcs": r"^GET .*alt=media"}
@@ -57,6 +63,14 @@ LISTS = "^GET .*comp=list"
 BUSY_CODES = {"azure": "ServerBusy", "gcs": "backendError"}
 
 both = pytest.mark.parametrize("name", ["azure", "gcs"])
+in_small_parts = pytest.mark.usefixtures("small_parts")
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large files go up in parts of `PART_BYTES`."""
+    for module in ("base", "azure.provider", "gcs.provider", "gcs.upload_sessions", "shared.object_store_put"):
+        monkeypatch.setattr(f"providers.{module}.PART_SIZE_BYTES", PART_BYTES)
 
 
 @pytest.fixture
@@ -92,6 +106,7 @@ def store(provider: Provider, source: PatternSource) -> None:
 # Storing
 
 
+@in_small_parts
 @both
 def test_every_nth_part_is_refused_and_sent_again_by_itself(name: str, destination: Destination) -> None:
     fault = Fault("busy", refuse(name, 503, BUSY_CODES[name]), SENDS_PART[name], on=range(3, 100, 3))
@@ -104,9 +119,10 @@ def test_every_nth_part_is_refused_and_sent_again_by_itself(name: str, destinati
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @both
 def test_a_connection_that_is_cut_costs_one_part(name: str, destination: Destination) -> None:
-    fault = Fault("cut", reset_in_the_request(PART_SIZE_BYTES // 2), SENDS_PART[name], on=(4,))
+    fault = Fault("cut", reset_in_the_request(PART_BYTES // 2), SENDS_PART[name], on=(4,))
     source = PatternSource(LARGE_BYTES)
     with troubled(destination, fault) as (provider, proxy):
         provider.replace(KEY, source, None)
@@ -115,6 +131,7 @@ def test_a_connection_that_is_cut_costs_one_part(name: str, destination: Destina
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @both
 def test_a_part_whose_answer_is_lost_is_there(name: str, destination: Destination) -> None:
     fault = Fault("lost", lose_the_answer, SENDS_PART[name], on=(2,))
@@ -126,6 +143,7 @@ def test_a_part_whose_answer_is_lost_is_there(name: str, destination: Destinatio
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @both
 def test_a_part_that_is_refused_for_good_ends_the_upload(name: str, destination: Destination) -> None:
     fault = Fault("denied", refuse(name, 400, "InvalidHeaderValue"), SENDS_PART[name], on=(3,))
@@ -137,6 +155,7 @@ def test_a_part_that_is_refused_for_good_ends_the_upload(name: str, destination:
 # Azure's blocks
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["azure"])
 def test_a_blob_that_was_made_without_an_answer_is_known_again(destination: Destination) -> None:
     """By its blocks. Otherwise it would be somebody else's, and be sent once more in its place."""
@@ -148,6 +167,7 @@ def test_a_blob_that_was_made_without_an_answer_is_known_again(destination: Dest
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["azure"])
 def test_a_blob_of_others_is_not_taken_for_one_without_an_answer(destination: Destination) -> None:
     """They come first, and then an answer is lost."""
@@ -165,6 +185,7 @@ def test_a_blob_of_others_is_not_taken_for_one_without_an_answer(destination: De
     assert stored_sha256(destination) == PatternSource(LARGE_BYTES, seed=7).sha256()
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["azure"])
 def test_blocks_that_others_discarded_are_for_the_caller_to_send_again(destination: Destination) -> None:
     """As with an upload in parts on S3: all of it once more, not the list of blocks that are not there."""
@@ -188,6 +209,7 @@ def _begin_and_fail(destination: Destination, source: PatternSource, from_block:
     assert destination.everything_stored() == {f"{KEY} (unfinished)"}
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["azure"])
 def test_the_next_run_sends_the_blocks_that_are_missing(destination: Destination) -> None:
     source = PatternSource(LARGE_BYTES)
@@ -201,6 +223,7 @@ def test_the_next_run_sends_the_blocks_that_are_missing(destination: Destination
     assert destination.everything_stored() == {KEY}
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["azure"])
 def test_blocks_of_other_bytes_are_not_continued(destination: Destination) -> None:
     """Of a file that has changed since: also where a block of it is the same, but not what comes before."""
@@ -214,6 +237,7 @@ def test_blocks_of_other_bytes_are_not_continued(destination: Destination) -> No
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["azure"])
 def test_blocks_that_nobody_wants_are_discarded(destination: Destination) -> None:
     _begin_and_fail(destination, PatternSource(LARGE_BYTES), from_block=5)
@@ -226,6 +250,7 @@ def test_blocks_that_nobody_wants_are_discarded(destination: Destination) -> Non
 # GCS's sessions
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["gcs"])
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_session_that_is_gone_is_for_the_caller_to_begin_again(destination: Destination, status: int) -> None:
@@ -238,10 +263,11 @@ def test_a_session_that_is_gone_is_for_the_caller_to_begin_again(destination: De
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["gcs"])
 def test_a_part_of_which_only_the_beginning_was_kept_is_ended(destination: Destination) -> None:
     """As Google does it: it keeps whole multiples of 256 KiB."""
-    kept_bytes = PART_SIZE_BYTES // 2
+    kept_bytes = PART_BYTES // 2
 
     def keep_the_beginning(exchange: Exchange) -> None:
         first, _, size = re.findall(r"\d+", exchange.headers["Content-Range"])
@@ -255,6 +281,7 @@ def test_a_part_of_which_only_the_beginning_was_kept_is_ended(destination: Desti
     assert stored_sha256(destination) == source.sha256()
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["gcs"])
 def test_a_session_that_lost_what_it_had_is_begun_again(destination: Destination) -> None:
     lost = answer(Response(308, b"", {"Range": "bytes=0-262143"}))
@@ -266,6 +293,7 @@ def test_a_session_that_lost_what_it_had_is_begun_again(destination: Destination
     assert not caught.value.given_up
 
 
+@in_small_parts
 @pytest.mark.parametrize("name", ["gcs"])
 def test_a_damaged_part_is_found_out_at_the_end(destination: Destination) -> None:
     with (
@@ -282,8 +310,8 @@ def test_a_damaged_part_is_found_out_at_the_end(destination: Destination) -> Non
 
 @both
 def test_a_reading_that_is_cut_continues_behind_what_it_gave(name: str, destination: Destination) -> None:
-    source = PatternSource(LARGE_BYTES)
-    cut_at_byte = LARGE_BYTES * 6 // 10
+    source = PatternSource(READ_BYTES)
+    cut_at_byte = READ_BYTES * 6 // 10
     lengths: list[int] = []
 
     def note_length(exchange: Exchange) -> None:
@@ -300,7 +328,7 @@ def test_a_reading_that_is_cut_continues_behind_what_it_gave(name: str, destinat
         assert sha256_of(provider.open(KEY)) == source.sha256()
         assert count(proxy, READS[name]) == 2
     [rest_bytes] = lengths
-    assert LARGE_BYTES - cut_at_byte <= rest_bytes < LARGE_BYTES - cut_at_byte + PART_SIZE_BYTES
+    assert READ_BYTES - cut_at_byte <= rest_bytes < READ_BYTES - cut_at_byte + PART_SIZE_BYTES
 
 
 @both
@@ -308,11 +336,11 @@ def test_another_object_is_not_read_on(name: str, destination: Destination) -> N
     def replace_and_cut(exchange: Exchange) -> None:
         response = exchange.forward()
         with closing(build_provider(destination.provider_row())) as others:
-            others.put(KEY, PatternSource(LARGE_BYTES, seed=7))
-        exchange.answer_beginning(response, LARGE_BYTES // 2)
+            others.put(KEY, PatternSource(READ_BYTES, seed=7))
+        exchange.answer_beginning(response, READ_BYTES // 2)
 
     with troubled(destination, Fault("replaced", replace_and_cut, READS[name], on=ONCE)) as (provider, _):
-        provider.put(KEY, PatternSource(LARGE_BYTES))
+        provider.put(KEY, PatternSource(READ_BYTES))
         with pytest.raises(IntegrityError, match="cambió"):
             sha256_of(provider.open(KEY))
 
@@ -326,11 +354,11 @@ def test_another_range_than_the_one_asked_for_is_not_taken(destination: Destinat
         exchange.answer(exchange.forward())
 
     faults = (
-        Fault("cut", reset_in_the_answer(LARGE_BYTES // 2), READS["gcs"], on=ONCE),
+        Fault("cut", reset_in_the_answer(READ_BYTES // 2), READS["gcs"], on=ONCE),
         Fault("whole", all_of_it, READS["gcs"]),
     )
     with troubled(destination, *faults) as (provider, _):
-        provider.put(KEY, PatternSource(LARGE_BYTES))
+        provider.put(KEY, PatternSource(READ_BYTES))
         with pytest.raises(ProviderError, match="partes"):
             sha256_of(provider.open(KEY))
 
@@ -405,6 +433,7 @@ def test_azure_says_for_how_long_it_wants_to_be_left_alone(headers: dict[str, st
             assert caught.value.pause_seconds == seconds
 
 
+@in_small_parts
 @pytest.mark.parametrize(
     ("status", "headers", "seconds"), [(429, {}, 0.0), (503, {"Retry-After": "7"}, 7.0), (429, {"Retry-After": "3"}, 3)]
 )

@@ -120,7 +120,7 @@ def test_rclone_writes_the_same_names(kind: str, tmp_path: Path) -> None:
     # nothing but the look is that of `.` and `..` it adds a quote character, in case it has to write those.
     names = [name for name in SHORT_NAMES if QUOTE not in name and name not in {FINAL_PERIOD, FINAL_PERIOD * 2}]
     for name in names:
-        (original / name).touch()
+        os.mknod(f"{original}/{name}")
     environment = {"RCLONE_CONFIG": "", "RCLONE_LOCAL_ENCODING": "None", "RCLONE_NO_UNICODE_NORMALIZATION": "true"}
     subprocess.run(
         [str(rclone_program()), "--quiet", "copy", original, f":local,encoding='{rclone_encoding}':{copy}"],
@@ -128,7 +128,7 @@ def test_rclone_writes_the_same_names(kind: str, tmp_path: Path) -> None:
         env={**os.environ, **environment},
         timeout=120,
     )
-    assert sorted(encoding.encode(name) for name in names) == sorted(path.name for path in copy.iterdir())
+    assert sorted(encoding.encode(name) for name in names) == sorted(os.listdir(copy))
 
 
 @pytest.mark.parametrize(

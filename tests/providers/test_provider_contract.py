@@ -480,7 +480,7 @@ def test_check_leaves_nothing(provider: Provider, destinations: Destination) -> 
 CANNOT_BE_SAFE = {"gcs": "the emulator ignores every condition"}
 """Whose late requests may replace what others have stored."""
 
-SIZES_BY_WAY = {"small": 100, "whole": MEBIBYTE, "in parts": 2 * PART_SIZE_BYTES}
+SIZES_BY_WAY = {"small": 100, "whole": MEBIBYTE, "in parts": PART_SIZE_BYTES + 1}
 """Objects of these sizes are stored by different requests."""
 
 

@@ -265,15 +265,15 @@ def test_a_transfer_that_only_trickles_is_given_up(
     bench: Bench, lying_sftp_server: LyingSftpServer, direction: Direction, bytes_per_second: int
 ) -> None:
     """However large the file: what counts is whether it gets on. The faster one still answers each request in time."""
-    with closing(build_provider(bench.destination.provider_row())) as provider:
-        provider.put("p/file", PatternSource(20_000_000))
+    with (bench.destination.directory / "file").open("wb") as file:
+        file.truncate(20_000_000)
     with FaultyLine(
         lying_sftp_server.port, LineFault(Trouble.TRICKLE, direction, 6_000_000, bytes_per_second=bytes_per_second)
     ) as line:
         through = build_provider(bench.destination.with_credentials(port=line.port).provider_row())
         transfers: dict[Direction, Callable[[], object]] = {
             Direction.UP: lambda: through.put("p/other", PatternSource(20_000_000)),
-            Direction.DOWN: lambda: sum(len(chunk) for chunk in through.open("p/file")),
+            Direction.DOWN: lambda: sum(len(chunk) for chunk in through.open("file")),
         }
         given_up = pytest.raises(ProviderUnavailable, match="apenas avanza")
         with closing(through), given_up:

@@ -7,6 +7,7 @@ says. 3.35.0 is the last version that runs on Node.js 20.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.servers.process import answers_http
+from files.descriptors import closing_descriptor
 from tests.repository import REPOSITORY
 from tests.servers.base import CommandServer, ServerUnavailable, random_name
 
@@ -96,19 +98,23 @@ def node_version(node: str) -> int:
 
 
 def installed(npm: list[str]) -> Path:
-    """The directory `node_modules` with what the lock file says, installed now if it is not there yet."""
+    """The directory `node_modules` with what the lock file says, installed now if it is not there yet.
+
+    One process installs it, and the others wait: in a new checkout all those of a test run would do the same work.
+    """
     here = Path(__file__).parent
     lock = (here / "package-lock.json").read_bytes()
     destination = REPOSITORY / ".cache" / f"azurite-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if not destination.exists():
-        destination.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="azurite-", dir=destination.parent) as temporary:
-            unfinished = Path(temporary, "finished")
-            unfinished.mkdir()
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(here / name, unfinished)
-            install(npm, unfinished)
-            if not destination.exists():  # another test run may have been faster
+    destination.parent.mkdir(exist_ok=True)
+    with closing_descriptor(os.open(destination.parent, os.O_RDONLY)) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not destination.exists():
+            with tempfile.TemporaryDirectory(prefix="azurite-", dir=destination.parent) as temporary:
+                unfinished = Path(temporary, "finished")
+                unfinished.mkdir()
+                for name in ("package.json", "package-lock.json"):
+                    shutil.copy(here / name, unfinished)
+                install(npm, unfinished)
                 unfinished.rename(destination)
     return destination / "node_modules"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import select
@@ -95,15 +96,22 @@ class ForkedCommands:
         self._orders: socket.socket | None = None
 
     def start(
-        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, errors: Path
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        output: Path,
+        errors: Path,
+        constants: Mapping[str, float],
     ) -> ForkedCommand:
-        """Begin a command, with files as its console."""
+        """Begin a command, with files as its console, and with other values of some constants."""
         order = {
             "arguments": arguments,
             "environment": dict(environment),
             "directory": str(directory),
             "output": str(output),
             "errors": str(errors),
+            "constants": dict(constants),
         }
         server = self._server()
         try:
@@ -213,6 +221,17 @@ def _become(order: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = [str(REPOSITORY / "janitor_daemon.py"), *order["arguments"]]
+    for place, value in order["constants"].items():
+        _change_constant(place, value)
+
+
+def _change_constant(place: str, value: float) -> None:
+    """Give a constant another value wherever it was imported to. What was computed from it stays as it is."""
+    *room, name = place.split("__")
+    usual = getattr(importlib.import_module(".".join(room)), name)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get(name) is usual:
+            setattr(module, name, value)
 
 
 def _exit_code() -> int:

@@ -159,7 +159,8 @@ class Installation:
     """The platform's directories below one directory, its database, and the daemon's command line.
 
     `executions` is where executions live and what JANITOR_ROOTS names; `environment` is all that a command sees.
-    With `forked`, commands are forked where they may be; otherwise each is a Python of its own.
+    With `forked`, commands are forked where they may be; otherwise each is a Python of its own. `constants` are other
+    values for forked commands: see `tests.stories.programs`.
     """
 
     forked: ForkedCommands | None = None
@@ -172,6 +173,7 @@ class Installation:
         self.logs = directory / "registros"
         self._work = directory / "trabajo"
         self.program = PROGRAM
+        self.constants: Mapping[str, float] = {}
         for made in (directory, self.executions, self.temporary, self._work, directory / "bloqueos"):
             made.mkdir()
         self.environment = {
@@ -262,11 +264,12 @@ class Installation:
         """Start a command; `environment` adds variables, or takes them away with `None`."""
         changed = self._changed_environment(environment)
         if self.forked is None or self.program != PROGRAM or not may_be_forked(changed):
+            assert not self.constants, "only forked commands have other values"
             return self.start_python(*arguments, **environment)
         started = time.monotonic()
         output, errors = _new_console(self._work)
         return RunningCommand(
-            self.forked.start(arguments, changed, self._work, output, errors), output, errors, started
+            self.forked.start(arguments, changed, self._work, output, errors, self.constants), output, errors, started
         )
 
     def start_python(self, *arguments: str, **environment: str | None) -> RunningCommand:

@@ -6,8 +6,16 @@ from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
 
+def change_constants(installation: Installation, **values: float) -> None:
+    """Have the installation's commands use other values, by the constants' names: `sql__watchdog__TRIES=6`.
+
+    For constants that the program reads when it needs them, as nearly all are: commands stay forked.
+    """
+    installation.constants = values
+
+
 def use_program_with(installation: Installation, **values: object) -> None:
-    """Have the installation's commands use other values, by the constants' names: `config__models__LEASE_SECONDS=6`."""
+    """The same for constants of which others are computed, `config__models__LEASE_SECONDS=6`: a Python of its own."""
     lines = [f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})"]
     for name, value in values.items():
         module, constant = ".".join(name.split("__")[:-1]), name.split("__")[-1]

@@ -22,7 +22,7 @@ from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 from tests.stories.installation import Installation, Run
-from tests.stories.programs import use_program_with
+from tests.stories.programs import change_constants
 from tests.stories.trees import copy_tree, require_stored, snapshot
 
 COMMIT = b"The one moment in which"
@@ -104,7 +104,7 @@ def test_a_statement_that_is_never_answered_is_sent_again_on_a_new_connection(
     two: Installation, nas: Destination
 ) -> None:
     """The server is there, takes the connection, and stays silent: nobody waits for it without end."""
-    use_program_with(two, sql__watchdog__ANSWER_TIMEOUT_SECONDS=3)
+    change_constants(two, sql__watchdog__ANSWER_TIMEOUT_SECONDS=3)
     with (
         PostgresProxy(two.database_url, COMMIT, Accident.HELD) as proxy,
         two.start(DATABASE_URL=proxy.url) as command,
@@ -195,7 +195,7 @@ def test_a_row_that_somebody_holds_locked_fails_alone(two: Installation, nas: De
     if limit == "statement_timeout":
         _set_for_the_database(two, "statement_timeout TO '1s'")
     else:
-        use_program_with(two, sql__connection__LOCK_WAIT_SECONDS=1)
+        change_constants(two, sql__connection__LOCK_WAIT_SECONDS=1)
     with _rival(two) as rival, rival.cursor() as cursor:
         cursor.execute(ROW)
         run = two.run()
@@ -215,7 +215,7 @@ def test_a_row_of_the_daemons_own_that_somebody_holds_locked_fails_alone(
     two: Installation, nas: Destination, row: str
 ) -> None:
     """When it is to be taken up, and when the end of its removal is to be recorded."""
-    use_program_with(two, sql__connection__LOCK_WAIT_SECONDS=1)
+    change_constants(two, sql__connection__LOCK_WAIT_SECONDS=1)
     two.execute("UPDATE ejecuciones_config SET nube_primaria_id = 99")
     assert two.run().exit_code == 1  # so that both are known to the daemon
     two.execute("UPDATE ejecuciones_config SET nube_primaria_id = 1")
@@ -558,7 +558,7 @@ def test_a_setting_that_the_pooler_would_lose_is_not_relied_upon(
     installation: Installation, nas: Destination, pgbouncer: PgBouncer
 ) -> None:
     """A statement waits for a lock no longer than it should, though each is sent in a session of its own."""
-    use_program_with(installation, sql__connection__LOCK_WAIT_SECONDS=1)
+    change_constants(installation, sql__connection__LOCK_WAIT_SECONDS=1)
     installation.configure(installation.add_provider(nas))
     installation.small_execution("uno")
     with _rival(installation) as rival, rival.cursor() as cursor:

@@ -37,7 +37,7 @@ from tests.faults.http_effects import (
 )
 from tests.faults.http_proxy import EVERY, ONCE, Effect, Fault, HttpFaultProxy, Response
 from tests.stories.installation import Installation, Run
-from tests.stories.programs import use_program_with
+from tests.stories.programs import change_constants
 from tests.stories.trees import require_stored, snapshot
 
 MakeDestination = Callable[[str], Destination]
@@ -274,7 +274,7 @@ class Chain:
         self.nas_id = self.installation.add_provider(self.nas, "El NAS")
         primary, *others = [*self.ids.values(), self.nas_id]
         self.installation.configure(primary, *others)
-        use_program_with(self.installation, **PATIENCE)
+        change_constants(self.installation, **PATIENCE)
         self.command = self.installation.start("--migrate-only", JANITOR_TRANSFERS="1")
         return self.command
 

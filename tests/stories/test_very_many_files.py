@@ -16,8 +16,8 @@ from tests.destinations import Destination, local_destination
 from tests.processes import children_of, is_alive, wait_until
 from tests.run_directory import MEMORY_VARIABLE
 from tests.stories.doors import Door
-from tests.stories.installation import PROGRAM, Installation
-from tests.stories.programs import use_program_with
+from tests.stories.installation import Installation
+from tests.stories.programs import change_constants
 from tests.stories.trees import Snapshot, snapshot
 
 PATIENCE_SECONDS = 120.0
@@ -65,7 +65,7 @@ class VeryMany:
     def require_given_back(self) -> None:
         """It lies at the provider alone, and comes back as it was."""
         self.require_migrated()
-        self.installation.program = PROGRAM
+        change_constants(self.installation)
         run = self.installation.run("restore", "e1", str(self.back))
         assert run.exit_code == 0, str(run)
         assert snapshot(self.back) == self.original
@@ -79,7 +79,7 @@ class VeryMany:
 @pytest.fixture
 def very_many(installation: Installation, tmp_path: Path) -> VeryMany:
     """One execution of very many files, by a program for which few are many."""
-    use_program_with(
+    change_constants(
         installation,
         storage__helpers__FILES_WORTH_HELP=FEW_WORTH_HELP,
         storage__helpers__FILES_HANDED_OVER=FEW_HANDED_OVER,
