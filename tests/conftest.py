@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+from config.logs import redactor
 from demo.servers.postgres import EmbeddedPostgres
 from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
@@ -267,6 +268,14 @@ def initialized_database_url(initialized_databases: LentDatabases) -> Iterator[s
     """The libpq URI of such a database, for one test."""
     with initialized_databases.lent() as database_url:
         yield database_url
+
+
+@pytest.fixture(autouse=True)
+def forgetful_redactor() -> Iterator[None]:
+    """What a test teaches the process's only redactor is forgotten: a later test's text might have the same words."""
+    known = dict(vars(redactor))
+    yield
+    vars(redactor).update(known)
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -209,6 +211,8 @@ def _give_name(parent: int, file: _UnfinishedFile, rename: Rename) -> None:
     try:
         rename(parent, file.name, file.target)
     except FileExistsError as error:
+        if stat.S_ISDIR(os.stat(file.target, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file.target) from error
         raise ConditionFailed(f"allí hay ya un objeto: {one_line(file.key)}") from error
 
 

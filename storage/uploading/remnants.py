@@ -15,7 +15,7 @@ class SourceShrank(SourceError):
 def is_remnant(tree: Tree, whole: Tree) -> bool:
     """Whether a tree lacks files of a whole one, and has changed none of those that it still has.
 
-    An execution that ran again has written some of them anew.
+    An execution that ran again has written some of them anew, or has none of them but others.
     """
     common = 0
     for entry in tree.files:
@@ -26,4 +26,4 @@ def is_remnant(tree: Tree, whole: Tree) -> bool:
         if (entry.size_bytes, entry.mtime_ns) != (other.size_bytes, other.mtime_ns):
             return False
         common += 1
-    return common < whole.file_count
+    return common < whole.file_count and (common > 0 or tree.file_count == 0)

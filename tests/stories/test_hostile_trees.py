@@ -281,6 +281,11 @@ class CaseBlindProvider(LocalProvider):
             ((_, receipt),) = super().put_many({key.lower(): source})
             yield key, receipt
 
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            ((_, receipt),) = super().put_new_many({key.lower(): source})
+            yield key, receipt
+
     def open(self, key: str) -> Iterator[bytes]:
         return super().open(key.lower())
 

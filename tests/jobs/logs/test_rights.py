@@ -67,7 +67,7 @@ def open_to_nobody(tmp_path: Path) -> Path:
 CLEANED_BY_NOBODY = f"""
 import os, sys
 from pathlib import Path
-from config.logs import configure_logging
+from config.process.log_output import configure_logging
 from tests.jobs.logs.log_files import clean
 os.setgroups([])
 os.setgid({NOBODY})
