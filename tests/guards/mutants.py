@@ -2177,6 +2177,15 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "an attempt at another provider owns what the database does not know",
+        "sql/queries/open_attempt.sql",
+        "      AND (store = %(store)s OR store = '' OR %(store)s = '')\n"
+        "      AND (provider_id = %(provider_id)s OR store <> '')\n",
+        "",
+        (f"{WHOSE}::test_an_attempt_at_another_provider_makes_no_copy_ours_that_the_database_does_not_know",),
+    ),
+    Mutant(
+        "places",
         "what a removal has left replaces a manifest that was not committed here",
         MANIFEST_AT_PLACE,
         "            return manifest.stored  # a run that was killed before its commit left it\n"
