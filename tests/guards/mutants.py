@@ -2714,6 +2714,14 @@ NEW_FILES = (
     ),
     Mutant(
         "new files",
+        "a new file replaces another where the file system has no rename that replaces nothing",
+        "files/free_names.py",
+        "        code = 0 if move_to_free_name(directory, name, directory, free_name) else errno.EEXIST\n",
+        "        code = os.rename(name, free_name, src_dir_fd=directory, dst_dir_fd=directory) or 0\n",
+        ("tests/providers/test_local_provider.py::test_new_files_replace_nothing_whatever_the_file_system_offers",),
+    ),
+    Mutant(
+        "new files",
         "files that are there are stored as if they were not",
         SENDING,
         "elif file.is_there and self._provider.only_conditions_stop_late_puts:",

@@ -45,7 +45,7 @@ from providers.base import (
 from providers.sftp import provider as sftp
 from providers.sftp import server_hashing, ssh
 from storage.keys import Place
-from storage.sending import LocalFiles
+from storage.sending import LocalFiles, PutMany
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination, local_destination, sftp_destination
@@ -725,11 +725,13 @@ def test_a_thousand_random_damages_are_all_found(
     sent: list[str] = []
     with closing(build_provider(bench.destination.provider_row())) as provider, closing(TransferPool(8)) as pool:
         bench.pool = pool
-        put_many = provider.put_many
 
-        def note_and_put(sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-            sent.extend(key.rpartition("/")[2] for key in sources)
-            return put_many(sources)
+        def noting(put_many: PutMany) -> PutMany:
+            def note_and_put(sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+                sent.extend(key.rpartition("/")[2] for key in sources)
+                return put_many(sources)
+
+            return note_and_put
 
         def damage_and_list(prefix: str) -> Iterator[StoredObject]:
             if sent and not damaged:
@@ -740,7 +742,8 @@ def test_a_thousand_random_damages_are_all_found(
             return listing(prefix)
 
         listing, damaged = provider.list, list[str]()
-        monkeypatch.setattr(provider, "put_many", note_and_put)
+        monkeypatch.setattr(provider, "put_new_many", noting(provider.put_new_many))
+        monkeypatch.setattr(provider, "put_many", noting(provider.put_many))
         monkeypatch.setattr(provider, "list", damage_and_list)
         copy, _ = bench.attempt(provider)
     assert len(damaged) == damages
