@@ -221,12 +221,15 @@ class Sender:
             self.left_unfinished = True
 
     def _require_equal(self, key: str, receipt: PutReceipt) -> None:
-        """Raises `UnsafeDestination` unless the object under a key holds these bytes: its answer may have been lost."""
+        """Raises `UnsafeDestination` unless the object under a key holds these bytes: its answer may have been lost. It
+        may also be another file of this execution, where the provider folds names.
+        """
         [digest] = self._provider.digests([key])
         if digest.sha256 != receipt.sha256:
             raise UnsafeDestination(
-                f"otro programa guarda allí a la vez, en {one_line(key)}, otro contenido: no se sobrescribe; mire qué "
-                "otra instalación usa ese destino, quizá con una copia de la base de datos"
+                f"otro programa guarda allí a la vez, en {one_line(key)}, otro contenido, o dos nombres del directorio "
+                "son uno para ese destino: no se sobrescribe; mire qué otra instalación lo usa, quizá con una copia de "
+                "la base de datos"
             )
 
     def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:

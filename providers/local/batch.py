@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import stat
@@ -21,7 +20,7 @@ from files.descriptors import (
     open_directory_beneath,
 )
 from files.file_systems import can_be_synced, sync_file_system
-from providers.base import ConditionFailed, IntegrityError, ProviderUnavailable, Source
+from providers.base import ConditionFailed, IntegrityError, InvalidKey, ProviderUnavailable, Source
 from providers.file_trees import MeteredSource, parts_of_key, temporary_name
 from providers.local.entries import CREATE_FLAGS
 from providers.local.errors import translated
@@ -211,8 +210,9 @@ def _give_name(parent: int, file: _UnfinishedFile, rename: Rename) -> None:
     try:
         rename(parent, file.name, file.target)
     except FileExistsError as error:
-        if stat.S_ISDIR(os.stat(file.target, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file.target) from error
+        if not stat.S_ISREG(os.stat(file.target, dir_fd=parent, follow_symlinks=False).st_mode):
+            what = "ya hay un directorio con ese nombre, u otra cosa que no es un fichero"
+            raise InvalidKey(f"{what}: {one_line(file.key)}") from error
         raise ConditionFailed(f"allí hay ya un objeto: {one_line(file.key)}") from error
 
 

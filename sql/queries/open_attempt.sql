@@ -105,10 +105,13 @@ earlier AS (
       AND (store = %(store)s OR store = '' OR %(store)s = '')
 ),
 recorded AS (
+    -- In this store, through any provider row: what was sent elsewhere has not written what is here.
     SELECT max(id) AS last_id
     FROM janitor_attempts
     WHERE execution_id = %(execution_id)s
       AND key_prefix = %(key_prefix)s
+      AND (store = %(store)s OR store = '' OR %(store)s = '')
+      AND (provider_id = %(provider_id)s OR store <> '')
       AND (state = 'committed' OR foreign_objects IS FALSE)
 ),
 opened AS (

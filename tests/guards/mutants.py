@@ -2177,6 +2177,15 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "an attempt at another provider owns what the database does not know",
+        "sql/queries/open_attempt.sql",
+        "      AND (store = %(store)s OR store = '' OR %(store)s = '')\n"
+        "      AND (provider_id = %(provider_id)s OR store <> '')\n",
+        "",
+        (f"{WHOSE}::test_an_attempt_at_another_provider_makes_no_copy_ours_that_the_database_does_not_know",),
+    ),
+    Mutant(
+        "places",
         "what a removal has left replaces a manifest that was not committed here",
         MANIFEST_AT_PLACE,
         "            return manifest.stored  # a run that was killed before its commit left it\n"
@@ -2702,6 +2711,14 @@ NEW_FILES = (
         "self._store_together(new, self._provider.put_new_many)",
         "self._store_together(new, self._provider.put_many)",
         (NEW + "test_what_is_stored_already_is_not_sent_again_and_read_back[s3-moto]",),
+    ),
+    Mutant(
+        "new files",
+        "a new file replaces another where the file system has no rename that replaces nothing",
+        "files/free_names.py",
+        "        code = 0 if move_to_free_name(directory, name, directory, free_name) else errno.EEXIST\n",
+        "        code = os.rename(name, free_name, src_dir_fd=directory, dst_dir_fd=directory) or 0\n",
+        ("tests/providers/test_local_provider.py::test_new_files_replace_nothing_whatever_the_file_system_offers",),
     ),
     Mutant(
         "new files",

@@ -538,6 +538,48 @@ def test_what_a_death_at_any_step_leaves_is_removed(directory: Path) -> None:
     assert len(lines) > 2 * 20
 
 
+STORE_NEW_TWICE = """
+import sys
+from config.models import ProviderRow
+from providers.base import BytesSource, ProviderError
+from providers.local.provider import LocalProvider
+provider = LocalProvider(ProviderRow(1, "nas", "local", None, {"ruta": sys.argv[1]}, active=True))
+for content in b"first", b"second":
+    try:
+        list(provider.put_new_many({"a/1": BytesSource(content), "a/2": BytesSource(content)}))
+    except ProviderError as error:
+        print(type(error).__name__)
+"""
+
+WITHOUT_THE_CONDITION = "renameat2:error=EINVAL"
+WITHOUT_LINKS = "linkat:error=EPERM"
+
+
+@pytest.mark.parametrize("missing", [[], [WITHOUT_THE_CONDITION], [WITHOUT_THE_CONDITION, WITHOUT_LINKS]])
+def test_new_files_replace_nothing_whatever_the_file_system_offers(directory: Path, missing: list[str]) -> None:
+    """Many shares, NFS for one, offer no rename under that condition, and others no hard links either."""
+    command = [sys.executable, "-c", STORE_NEW_TWICE, str(directory)]
+    injected = [option for call in missing for option in ("-e", f"inject={call}")]
+    strace = [strace_program(), "-f", "-qq", "-e", "trace=renameat2,linkat", *injected, "-o", "/dev/null"]
+    result = subprocess.run([*strace, *command], check=True, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    assert result.stdout == "ConditionFailed\n"
+    assert {path.name: path.read_bytes() for path in (directory / "a").iterdir()} == dict.fromkeys("12", b"first")
+
+
+@pytest.mark.parametrize("content", [b"", b"content"])
+def test_new_files_take_the_name_of_no_directory_or_link(
+    provider: LocalProvider, directory: Path, content: bytes
+) -> None:
+    """It is said what is in the way: there is no object that others could have stored. `put_many`: see above."""
+    (directory / "below").mkdir()
+    (directory / "link").symlink_to("nothing")
+    for key in ("below", "link"):
+        with pytest.raises(InvalidKey, match=f"ya hay un directorio con ese nombre, u otra cosa.*: {key}"):
+            list(provider.put_new_many({key: BytesSource(content), "other": BytesSource(content)}))
+        (directory / "other").unlink(missing_ok=True)
+    assert {path.name for path in directory.iterdir()} == {"below", "link"}
+
+
 READ_BACK = """
 import sys
 from config.models import ProviderRow

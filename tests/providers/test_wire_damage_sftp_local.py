@@ -726,10 +726,10 @@ def test_a_thousand_random_damages_are_all_found(
     with closing(build_provider(bench.destination.provider_row())) as provider, closing(TransferPool(8)) as pool:
         bench.pool = pool
 
-        def noting(put: PutMany) -> PutMany:
+        def noting(put_many: PutMany) -> PutMany:
             def note_and_put(sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
                 sent.extend(key.rpartition("/")[2] for key in sources)
-                return put(sources)
+                return put_many(sources)
 
             return note_and_put
 
@@ -742,8 +742,8 @@ def test_a_thousand_random_damages_are_all_found(
             return listing(prefix)
 
         listing, damaged = provider.list, list[str]()
-        monkeypatch.setattr(provider, "put_many", noting(provider.put_many))
         monkeypatch.setattr(provider, "put_new_many", noting(provider.put_new_many))
+        monkeypatch.setattr(provider, "put_many", noting(provider.put_many))
         monkeypatch.setattr(provider, "list", damage_and_list)
         copy, _ = bench.attempt(provider)
     assert len(damaged) == damages

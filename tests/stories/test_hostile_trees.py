@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.models import PutReceipt, StoredObject
+from config.models import ContentDigest, PutReceipt, StoredObject
 from config.settings import load_settings
 from janitor_daemon import JanitorDaemon
 from providers import KINDS
@@ -286,6 +286,13 @@ class CaseBlindProvider(LocalProvider):
             ((_, receipt),) = super().put_new_many({key.lower(): source})
             yield key, receipt
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        return super().replace(key.lower(), source, expected)
+
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        for key in keys:
+            yield from super().digests([key.lower()])
+
     def open(self, key: str) -> Iterator[bytes]:
         return super().open(key.lower())
 
@@ -298,9 +305,12 @@ class CaseBlindProvider(LocalProvider):
 
 @pytest.mark.parametrize("contents", [("uno", "dos"), ("igual", "igual")])
 def test_names_that_are_one_name_to_the_destination_are_never_taken_for_two(
-    ready: Installation, monkeypatch: pytest.MonkeyPatch, contents: tuple[str, str]
+    ready: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    contents: tuple[str, str],
 ) -> None:
-    """The second would lie over the first, and both would be deleted here."""
+    """The second would lie over the first, and both would be deleted here. The log says so."""
     monkeypatch.setitem(KINDS, "local", (__name__, CaseBlindProvider.__name__))
     directory = ready.new_directory("mayúsculas")
     for name, content in zip(("Tabla.csv", "tabla.csv"), contents, strict=True):
@@ -314,6 +324,8 @@ def test_names_that_are_one_name_to_the_destination_are_never_taken_for_two(
     assert ready.place("mayúsculas") == (False, None, None)
     assert ready.place("buena")[0] is True
     assert snapshot(directory) == before
+    if contents[0] != contents[1]:
+        assert "dos nombres del directorio son uno para ese destino" in caplog.text
 
 
 # What is shown

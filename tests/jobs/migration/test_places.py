@@ -727,6 +727,32 @@ def test_a_copy_of_a_later_attempt_than_the_database_knows_is_not_replaced(scene
     assert scene.stored() == before
 
 
+def test_an_attempt_at_another_provider_makes_no_copy_ours_that_the_database_does_not_know(scene: Scene) -> None:
+    """The unknown copy keeps its place, so an alternate provider is used, in attempts of higher numbers."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    before = scene.stored()
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"of before, or of now")
+    for committed_elsewhere in (False, True):
+        run = scene.platform.run()
+        claim = claim_one(run, execution)
+        attempt = run.open_attempt(claim, 2, "p/ejecuciones/uuid-1", "local:/alternate")
+        assert isinstance(attempt, Attempt)
+        run.note_place(attempt, foreign_objects=False)
+        if committed_elsewhere:
+            elsewhere = COPY._replace(provider_id=2, key_prefix="p/ejecuciones/uuid-1")
+            assert run.commit_migration(claim, attempt, elsewhere, delete_local_copy=False)
+            scene.set_back()
+        else:
+            run.abandon_attempt(attempt, "storage_full", "lleno")
+            run.fail_migration(claim, "failed", "storage_full", "lleno")
+        with pytest.raises(UnsafeDestination, match="no consta en la base de datos"):
+            scene.store(execution)
+        assert scene.stored() == before
+
+
 def test_an_equal_copy_of_ours_that_the_database_does_not_know_is_ours_again(scene: Scene) -> None:
     execution = scene.new_execution()
     scene.store(execution)
