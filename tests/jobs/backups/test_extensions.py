@@ -57,7 +57,9 @@ def extension(pair: Pair) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.parametrize("more", ["", OF_SYSTEM], ids=["schema", "system"])
-def test_tables_of_an_extension_are_restored_as_it_wants(pair: Pair, extension: Callable[[str], None], more: str) -> None:
+def test_tables_of_an_extension_are_restored_as_it_wants(
+    pair: Pair, extension: Callable[[str], None], more: str
+) -> None:
     extension(SCRIPT + more)
     pair.change(
         "INSERT INTO keeper.settings SELECT g, g FROM generate_series(1, 20) g",
