@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.orders.wording import describe_retried
 from config.process.person import Person
 from sql.database import Database
 from tests.destinations import Destination
@@ -118,7 +119,10 @@ def test_what_left_the_quarantine_since_it_was_listed_is_left_alone(
         installation.execute("UPDATE janitor_migrations SET lease_expires_at = now() + interval '5 minutes' "
                              "WHERE uuid = 'una'")  # fmt: skip
         installation.execute("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE uuid = 'otra'")
-        assert database.orders.retry_quarantined(chosen, Person("ana", "retry --all")) == []
+        held = database.orders.retry_quarantined(chosen, Person("ana", "retry --all"))
+    assert list(describe_retried(held, len(chosen))) == [
+        "Sin cambios, porque un ciclo se ocupa ya o no hace falta: 2 ejecuciones",
+    ]
     assert _failed_runs(installation) == {"una": 3, "otra": 3, "nueva": 1}
 
 
