@@ -175,11 +175,15 @@ YES = ("s", "si", "sí", "y", "yes")
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask on the standard error. Everything but a clear yes is a no, also that nobody can answer."""
+    """Ask on the standard error. Everything but a clear yes is a no.
+
+    Raises `UsageError` where nobody can answer, as in cron: what was ordered is not done.
+    """
     click.echo(f"{question} [s/N] ", nl=False, err=True)
     answer = sys.stdin.readline() if sys.stdin is not None else ""
     if not answer:
         click.echo(err=True)
+        raise click.UsageError("no se cambió nada, porque aquí nadie puede contestar: añada --yes")
     return answer.strip().casefold() in YES
 
 

@@ -20,6 +20,11 @@ NEXT_AFTER_SECONDS = 0.25
 would not have most of the time. Source: RFC 8305, section 5.
 """
 
+NO_WAY = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH))
+"""What this machine says itself of an address, as of all IPv6 ones where it has no IPv6. It explains nothing if another
+address refused.
+"""
+
 Address = tuple[Any, ...]
 """One answer of `socket.getaddrinfo`."""
 
@@ -50,21 +55,24 @@ class _Race:
         self._answered = select.poll()
 
     def run(self, addresses: deque[Address]) -> socket.socket:
-        """The connection, which is the caller's then. Raises `OSError`: the last one, or `TimeoutError`."""
-        failure = OSError("a name without addresses")
+        """The connection, which is the caller's then. Raises `OSError`: the last one that a server, or the network,
+        gave as an answer, if any did; or `TimeoutError`.
+        """
+        failure: OSError | None = None
         while addresses or self._attempts:
             try:
                 if addresses:
                     self._begin(addresses.popleft())
                 connected = self._first_connected(wait_for_others=not addresses)
             except OSError as error:
-                failure = error
+                if failure is None or error.errno not in NO_WAY:
+                    failure = error
                 continue
             if connected is not None:
                 return connected
             if monotonic() >= self._due_at:
                 raise TimeoutError("timed out")
-        raise failure
+        raise failure or OSError("a name without addresses")
 
     def _begin(self, address: Address) -> None:
         family, kind, protocol, _, where = address

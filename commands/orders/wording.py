@@ -62,11 +62,12 @@ def describe_quarantined(chosen: Sequence[Quarantined]) -> Iterator[str]:
 
 def describe_retried(held: Sequence[bool], asked: int) -> Iterator[str]:
     """What `retry --all` did: for each that it took up, whether it is held."""
-    yield f"Fuera de la cuarentena: {executions(len(held))}; el próximo ciclo lo vuelve a intentar"
+    if held:
+        yield f"Fuera de la cuarentena: {executions(len(held))}; el próximo ciclo lo vuelve a intentar"
     if any(held):
         yield f"{counted(sum(held), 'sigue retenida', 'siguen retenidas')}: antes hay que ejecutar release"
     if len(held) < asked:
-        yield f"Sin cambios: {executions(asked - len(held))}, que ya no es como era"
+        yield f"Sin cambios, porque un ciclo se ocupa ya o no hace falta: {executions(asked - len(held))}"
 
 
 def _require_known(uuid: str, rows: Sequence[OrderedRow]) -> None:

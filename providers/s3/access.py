@@ -14,7 +14,7 @@ from obstore.store import S3Store
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from providers.retries import Repeated
-from providers.s3.credentials import ChainCredentials
+from providers.s3.credentials import ChainCredentials, explained_failures
 from providers.s3.requests import S3Requests
 from providers.s3.session import CONNECTIONS
 from providers.s3.settings import S3Settings
@@ -158,14 +158,16 @@ class BucketAccess:
     def _session(self) -> boto3.Session:
         import boto3  # here: importing it takes as long as the rest of a short run, and most runs do not need it
 
-        session = boto3.Session(
-            aws_access_key_id=self._settings.credentials.get("access_key"),
-            aws_secret_access_key=self._settings.credentials.get("secret_key"),
-            aws_session_token=self._settings.credentials.get("session_token"),
-            region_name=self._settings.credentials["region"],
-        )
-        if "access_key" not in self._settings.credentials:
-            self._let_credentials_be_found(session)
+        with explained_failures():
+            session = boto3.Session(
+                aws_access_key_id=self._settings.credentials.get("access_key"),
+                aws_secret_access_key=self._settings.credentials.get("secret_key"),
+                aws_session_token=self._settings.credentials.get("session_token"),
+                region_name=self._settings.credentials["region"],
+            )
+            if "access_key" not in self._settings.credentials:
+                self._let_credentials_be_found(session)
+                session.get_credentials()  # what is wrong with them is said here, before a client asks
         return session
 
     def _let_credentials_be_found(self, session: boto3.Session) -> None:

@@ -131,7 +131,7 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        raise _answered_error(error) from None  # not chained: the answer may repeat signed addresses
+        raise answered_error(error) from None  # not chained: the answer may repeat signed addresses
     except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError):
         raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
     except botocore.exceptions.ParamValidationError:
@@ -146,7 +146,8 @@ def translated_errors() -> Iterator[None]:
         raise unintelligible(type(error).__name__) from None
 
 
-def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
+def answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
+    """The `ProviderError` for an answer."""
     status, code = _status_and_code(error)
     answer = _told(status, code)
     details = error.response.get("Error", {})

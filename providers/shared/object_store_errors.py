@@ -65,6 +65,8 @@ EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted", "ConditionalRequestConflict"})
 """Codes that S3 sends with a 4xx status although restarting the same upload may succeed."""
 
+CREDENTIALS_NOT_GIVEN = "este equipo no obtiene sus credenciales: compruebe su rol, o el programa que las da"
+
 TOO_MANY_REQUESTS = "el proveedor pide menos peticiones"
 
 
@@ -156,6 +158,8 @@ def _error_without_answer(error: Exception, text: str) -> ProviderError:
     reasons = {"Timeout": "se agotó el tiempo de espera", "Connect": "no se pudo conectar"}
     if kind is not None:
         return ProviderUnavailable(f"fallo de red: {reasons.get(kind, 'se cortó la conexión')}")
+    if "credential provider: ProviderUnavailable: " in text:  # raised by what it asks for credentials
+        return ProviderUnavailable(CREDENTIALS_NOT_GIVEN)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return AccessDenied("acceso denegado")
     return unintelligible(type(error).__name__)

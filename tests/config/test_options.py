@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
+import click
 import pytest
 
 from config.options import is_confirmed
@@ -12,7 +13,7 @@ from config.options import is_confirmed
 
 @pytest.mark.parametrize(
     ("answer", "is_yes"),
-    [("s\n", True), ("Sí\n", True), (" si \n", True), ("y\n", True), ("n\n", False), ("\n", False), ("", False),
+    [("s\n", True), ("Sí\n", True), (" si \n", True), ("y\n", True), ("n\n", False), ("\n", False),
      ("sin duda\n", False)],
 )  # fmt: skip
 def test_a_question_is_answered_in_spanish(
@@ -25,6 +26,10 @@ def test_a_question_is_answered_in_spanish(
     assert (told.out, told.err.rstrip("\n")) == ("", "¿Hacerlo? [s/N] ")
 
 
-def test_where_nobody_can_answer_the_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
-    assert not is_confirmed("¿Hacerlo?")
+@pytest.mark.parametrize("input_", [None, io.StringIO("")], ids=["closed", "at its end"])
+def test_where_nobody_can_answer_the_order_is_not_done_and_that_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, input_: io.StringIO | None
+) -> None:
+    monkeypatch.setattr(sys, "stdin", input_)
+    with pytest.raises(click.UsageError, match="--yes"):
+        is_confirmed("¿Hacerlo?")

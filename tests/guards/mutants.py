@@ -5452,6 +5452,22 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a restore stops at a procedure whose name and arguments fit a function, too",
+        "jobs/backups/statements/lend_rights.sql",
+        "pg_catalog.pg_get_function_identity_arguments(oid)",
+        "pg_catalog.oidvectortypes(proargtypes)",
+        (OWN_RIGHTS,),
+    ),
+    Mutant(
+        "backups",
+        "a database with an extension whose tables are in pg_catalog gets no full backup",
+        "jobs/backups/queries/list_tables.sql",
+        "OR EXISTS (SELECT FROM pg_catalog.pg_extension e",
+        "OR n.nspname <> 'pg_catalog' AND EXISTS (SELECT FROM pg_catalog.pg_extension e",
+        ("tests/jobs/backups/test_extensions.py::test_tables_of_an_extension_are_restored_as_it_wants",),
+    ),
+    Mutant(
+        "backups",
         "the tables of a differential have the default privileges alone",
         "jobs/backups/statements/suspend.sql",
         "GRANT ALL ON pg_temp.janitor_touched, pg_temp.janitor_undo TO CURRENT_USER;\n",

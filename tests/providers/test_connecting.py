@@ -52,6 +52,10 @@ def port() -> Iterator[Port]:
         yield port
 
 
+NO_FAMILY = "::1"
+"""An address of a kind that this machine does not have, as IPv6 ones where that is off."""
+
+
 def give_name(monkeypatch: pytest.MonkeyPatch, addresses: Sequence[str]) -> None:
     """Let `NAME` have these addresses, in this order."""
     look_up = socket.getaddrinfo
@@ -59,7 +63,10 @@ def give_name(monkeypatch: pytest.MonkeyPatch, addresses: Sequence[str]) -> None
     def found(host: str, port: int, *more: int, **named: int) -> object:
         if host != NAME:
             return look_up(host, port, *more, **named)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in addresses]
+        return [
+            (socket.AF_IPX if address == NO_FAMILY else socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port))
+            for address in addresses
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
 
@@ -90,6 +97,19 @@ def test_silent_addresses_share_the_time_of_one(port: Port, monkeypatch: pytest.
 def test_addresses_that_all_refuse_are_a_refusal(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     give_name(monkeypatch, ["127.0.2.1", "127.0.2.2"])
     with pytest.raises(ConnectionRefusedError):
+        connect(NAME, port.number, LONG_SECONDS)
+
+
+def test_addresses_of_a_kind_that_this_machine_lacks_are_passed_over(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_name(monkeypatch, [NO_FAMILY, "127.0.0.1"])
+    connect(NAME, port.number, LONG_SECONDS).close()
+    give_name(monkeypatch, ["127.0.2.1", NO_FAMILY])
+    with pytest.raises(ConnectionRefusedError):
+        connect(NAME, port.number, LONG_SECONDS)
+    give_name(monkeypatch, [NO_FAMILY])
+    with pytest.raises(OSError, match="not supported"):
         connect(NAME, port.number, LONG_SECONDS)
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import botocore.utils
 import pytest
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import BytesSource, Provider
+from providers.base import AccessDenied, BytesSource, Provider, ProviderError, ProviderUnavailable
 from providers.s3 import credentials
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
-SMALL, MEDIUM = 10, 1024 * 1024
+SMALL, MEDIUM, LARGE = 10, 1024 * 1024, 20 * 1024 * 1024
 OBJECT = {"ETag": '"x"', "Last-Modified": "Mon, 02 Jan 2006 15:04:05 GMT"}
 
 
@@ -42,11 +43,15 @@ def s3() -> Iterator[CannedHttp]:
 
 
 @contextmanager
-def role() -> Iterator[str]:
-    """Where a container asks for the keys of its role: each time for others, which end in five minutes."""
+def role(times: int | None = None) -> Iterator[str]:
+    """Where a container asks for the keys of its role: each time for others, which end in five minutes; in the end it
+    fails, if `times` says how often it has some.
+    """
     numbers = itertools.count()
 
     def keys(_: Request) -> Answer:
+        if times is not None and len(server.requests) > times:
+            return Answer(500)
         end = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
         made = {"AccessKeyId": f"ASIA{next(numbers)}", "SecretAccessKey": "s", "Token": "t", "Expiration": end}
         return Answer(200, json.dumps(made).encode(), {"Content-Type": "application/json"})
@@ -85,6 +90,72 @@ def test_every_request_is_signed_with_the_keys_that_the_role_has_now(
             send_all_kinds(provider)
     used = [key_of(request) for request in s3.requests]
     assert len(set(used)) == len(used), used
+
+
+USES: dict[str, Callable[[Provider], object]] = {
+    "small": lambda provider: provider.put("key", BytesSource(b"x" * SMALL)),
+    "medium": lambda provider: provider.put("key", BytesSource(b"x" * MEDIUM)),
+    "large": lambda provider: provider.put("key", BytesSource(b"x" * LARGE)),
+    "stat": lambda provider: provider.stat("key"),
+    "open": lambda provider: b"".join(provider.open("key")),
+    "list": lambda provider: list(provider.list("key")),
+    "delete": lambda provider: provider.delete("key"),
+}
+
+
+def failure_of(provider: Provider, use: str) -> ProviderError:
+    provider.progress.interruption.set()  # a request ends instead of being repeated
+    with pytest.raises(ProviderError) as caught:
+        USES[use](provider)
+    return caught.value
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_role_that_gives_no_keys_for_once_is_worth_another_try(
+    s3: CannedHttp, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """Looked for in each way by which requests go; obstore hides what it is told."""
+    monkeypatch.setattr(botocore.utils.ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    with role(times=1) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+        with provider_of(s3) as provider:
+            error = failure_of(provider, use)
+    assert isinstance(error, ProviderUnavailable), repr(error)
+    assert "compruebe su rol" in str(error)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(
+    ("profile", "content", "why"),
+    [
+        ("nobody", "", "ProfileNotFound"),
+        (None, "[default]\naws_access_key_id = ASIAHALF\n", "PartialCredentialsError"),
+        (None, "[default\n", "ConfigParseError"),
+    ],
+)
+@pytest.mark.parametrize("of_amazon", [True, False])
+def test_files_that_give_no_keys_are_told_as_such(
+    s3: CannedHttp,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    use: str,
+    profile: str | None,
+    content: str,
+    why: str,
+    *,
+    of_amazon: bool,
+) -> None:
+    """Whatever is asked first; the SDK makes Amazon's addresses, and looks for the keys meanwhile."""
+    (tmp_path / "keys").write_text(content)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
+    if profile is not None:
+        monkeypatch.setenv("AWS_PROFILE", profile)
+    place = {} if of_amazon else {"endpoint_url": s3.url}
+    row = ProviderRow(1, "S3", "s3", None, {"bucket": "bucket", **place}, active=True)
+    with closing(build_provider(row)) as provider:
+        error = failure_of(provider, use)
+    assert isinstance(error, AccessDenied), repr(error)
+    assert why in str(error)
 
 
 def write_keys(path: Path, key: str) -> None:

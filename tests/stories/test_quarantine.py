@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.orders.wording import describe_retried
 from config.process.person import Person
 from sql.database import Database
 from tests.destinations import Destination
@@ -89,7 +90,8 @@ def test_all_in_quarantine_are_taken_up_by_one_order_that_says_first_which(
     assert "retry --all" in installation.run("status", "--quiet").output
     asked = installation.run("retry", "--all")
     assert "2 ejecuciones: el proveedor no admite algún nombre de fichero; por ejemplo " in asked.errors
-    assert asked.errors.endswith("No se cambió nada\n")
+    assert asked.exit_code == 2, "nobody can answer"
+    assert "no se cambió nada, porque aquí nadie puede contestar: añada --yes\n" in asked.errors
     assert _failed_runs(installation) == {"una": 3, "otra": 3, "nueva": 1}, "nobody said yes"
     run = installation.run("retry", "--all", "--yes")
     assert run.exit_code == 0, str(run)
@@ -117,7 +119,10 @@ def test_what_left_the_quarantine_since_it_was_listed_is_left_alone(
         installation.execute("UPDATE janitor_migrations SET lease_expires_at = now() + interval '5 minutes' "
                              "WHERE uuid = 'una'")  # fmt: skip
         installation.execute("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE uuid = 'otra'")
-        assert database.orders.retry_quarantined(chosen, Person("ana", "retry --all")) == []
+        held = database.orders.retry_quarantined(chosen, Person("ana", "retry --all"))
+    assert list(describe_retried(held, len(chosen))) == [
+        "Sin cambios, porque un ciclo se ocupa ya o no hace falta: 2 ejecuciones",
+    ]
     assert _failed_runs(installation) == {"una": 3, "otra": 3, "nueva": 1}
 
 

@@ -9,7 +9,11 @@ BEGIN
         FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
       UNION ALL SELECT 'SEQUENCE', 's', oid::pg_catalog.regclass::text, relowner, relacl, NULL
         FROM pg_catalog.pg_class WHERE relkind = 'S'
-      UNION ALL SELECT 'ROUTINE', 'f', oid::pg_catalog.regprocedure::text, proowner, proacl, NULL FROM pg_catalog.pg_proc
+      UNION ALL SELECT 'FUNCTION', 'f', oid::pg_catalog.regprocedure::text, proowner, proacl, NULL
+        FROM pg_catalog.pg_proc WHERE prokind <> 'p'
+      UNION ALL SELECT 'PROCEDURE', 'f', pg_catalog.format('%s.%I(%s)', pronamespace::pg_catalog.regnamespace, proname,
+                                                           pg_catalog.pg_get_function_identity_arguments(oid)), proowner, proacl, NULL
+        FROM pg_catalog.pg_proc WHERE prokind = 'p'
       UNION ALL SELECT 'TYPE', 'T', oid::pg_catalog.regtype::text, typowner, typacl, NULL FROM pg_catalog.pg_type),
     lacking AS (
       SELECT o.kind, o.name, o.relation, o.owner, pg_catalog.array_agg(usual.privilege_type) AS privileges

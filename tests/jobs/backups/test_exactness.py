@@ -226,6 +226,11 @@ REVOKED = (
     "CREATE TYPE app.mood AS ENUM ('sad', 'ok')",
     "CREATE DOMAIN app.positive AS integer CHECK (VALUE > 0)",
     "CREATE FUNCTION app.same(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1'",
+    "CREATE FUNCTION app.twin(a integer, b text) RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "CREATE PROCEDURE app.twin(a integer, OUT b text) LANGUAGE sql AS 'SELECT NULL::text'",
+    "CREATE PROCEDURE app.pair(a integer, b text) LANGUAGE sql AS 'SELECT 1'",
+    "CREATE PROCEDURE app.pair(a integer, OUT b text) LANGUAGE sql AS 'SELECT NULL::text'",
+    "CREATE AGGREGATE app.number(*) (SFUNC = int8inc, STYPE = bigint, INITCOND = '0')",
     "CREATE TABLE app.audit (id app.positive PRIMARY KEY, v text, m app.mood DEFAULT 'ok')",
     "CREATE TABLE app.without_key (a integer, CHECK (app.same(a) = a))",
     "CREATE TABLE app.refers (a integer REFERENCES app.audit)",
@@ -241,7 +246,7 @@ REVOKE = (
     "GRANT SELECT, UPDATE (v) ON app.audit TO CURRENT_USER",
     "REVOKE INSERT, DELETE, TRUNCATE ON app.without_key FROM CURRENT_USER",
     "GRANT SELECT ON app.without_key TO PUBLIC",
-    "REVOKE ALL ON FUNCTION app.same FROM PUBLIC, CURRENT_USER",
+    "REVOKE ALL ON ALL ROUTINES IN SCHEMA app FROM PUBLIC, CURRENT_USER",
     "REVOKE ALL ON TYPE app.mood, app.positive FROM PUBLIC, CURRENT_USER",
     "REVOKE CREATE ON SCHEMA app FROM CURRENT_USER",
 )
@@ -262,7 +267,9 @@ BY_DEFAULT = (
 
 @pytest.mark.parametrize("version", ["16", "18"])
 def test_an_owner_restores_what_it_took_its_own_rights_from(new_pair: Callable[..., Pair], version: str) -> None:
-    """As for a journal that nobody may change: of tables, columns, sequences, schemas, functions, types; by default."""
+    """As for a journal that nobody may change: of tables, columns, sequences, schemas, types; by default. Of routines,
+    too, whose names with their arguments fit several.
+    """
     pair = new_pair(version, is_owner=True)
     pair.change(*REVOKED, *REVOKE, *BY_DEFAULT)
     require_exact(
