@@ -97,19 +97,14 @@ earlier AS (
     SELECT
         count(*) FILTER (WHERE foreign_objects IS NOT NULL) AS count,
         coalesce(bool_or(foreign_objects), false) AS foreign_objects,
-        coalesce(bool_or(state = 'committed'), false) AS committed
+        coalesce(bool_or(state = 'committed'), false) AS committed,
+        -- Only here: a database that was set back to a backup gives numbers anew that attempts elsewhere had since then.
+        max(id) FILTER (WHERE state = 'committed' OR foreign_objects IS FALSE) AS last_recorded
     FROM janitor_attempts
     WHERE execution_id = %(execution_id)s
       AND provider_id = %(provider_id)s
       AND key_prefix = %(key_prefix)s
       AND (store = %(store)s OR store = '' OR %(store)s = '')
-),
-recorded AS (
-    SELECT max(id) AS last_id
-    FROM janitor_attempts
-    WHERE execution_id = %(execution_id)s
-      AND key_prefix = %(key_prefix)s
-      AND (state = 'committed' OR foreign_objects IS FALSE)
 ),
 opened AS (
     INSERT INTO janitor_attempts
@@ -125,7 +120,7 @@ SELECT
     (SELECT count FROM earlier) AS earlier_attempts_here,
     (SELECT foreign_objects FROM earlier) AS foreign_objects_here,
     (SELECT committed FROM earlier) AS committed_here,
-    (SELECT last_id FROM recorded) AS last_recorded,
+    (SELECT last_recorded FROM earlier) AS last_recorded,
     (
         SELECT manifest_sha256 FROM janitor_migrations WHERE execution_id = %(execution_id)s
     ) AS committed_manifest_sha256,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from config.logs import one_line
 from config.models import PutReceipt, StoredObject
 from files.tree import Tree
 from providers.base import (
@@ -73,6 +74,7 @@ class ManifestAtPlace:
         """
         if manifest.tree is not None and is_same_but_for_bytes(manifest.tree, self._tree):
             return manifest.stored  # a run that was killed before its commit left it
+        self._require_same_directory(manifest)
         self.require_no_remnant(manifest)
         task = self._task
         is_safe = task.retried(partial(self._provider.deletes_safely, self._place.probe_prefix))
@@ -90,6 +92,18 @@ class ManifestAtPlace:
                 "usar otra vez dentro de una hora"
             )
         return None if refusal is None else self._emptied(manifest, refusal)
+
+    def _require_same_directory(self, manifest: FoundManifest) -> None:
+        """Raises `UnsafeDestination` for the copy of another directory, which the row named before: it may be all that
+        is left of that one. Manifests of earlier versions name no directory.
+        """
+        directory = manifest.head.directory if manifest.head else None
+        if directory not in (None, self._task.execution.directory):
+            raise UnsafeDestination(
+                f"{self._place.manifest_key} es de la copia de otro directorio, {one_line(directory)}, que su fila "
+                "decía antes: no se sobrescribe, pues puede ser lo único que queda de él; si sobra, retire de allí ese "
+                "manifiesto, o corrija ruta_directorio"
+            )
 
     def require_no_remnant(self, manifest: FoundManifest) -> None:
         """Raises `SourceShrank` for a tree that may be what a removal has left of a whole copy. The database need not

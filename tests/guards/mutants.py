@@ -2177,11 +2177,26 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "an attempt elsewhere owns the copy of which a restored database does not know",
+        "sql/queries/open_attempt.sql",
+        "        max(id) FILTER (WHERE state = 'committed' OR foreign_objects IS FALSE) AS last_recorded\n",
+        "        (SELECT max(id) FROM janitor_attempts WHERE execution_id = %(execution_id)s) AS last_recorded\n",
+        (f"{WHOSE}::test_a_number_given_anew_to_an_attempt_elsewhere_makes_no_copy_ours",),
+    ),
+    Mutant(
+        "places",
+        "the copy of the directory that a row named before is replaced",
+        MANIFEST_AT_PLACE,
+        "        self._require_same_directory(manifest)\n",
+        "",
+        (f"{RESTORED}test_the_copy_of_the_directory_that_a_row_named_before_is_not_replaced[stored-sftp]",),
+    ),
+    Mutant(
+        "places",
         "what a removal has left replaces a manifest that was not committed here",
         MANIFEST_AT_PLACE,
-        "            return manifest.stored  # a run that was killed before its commit left it\n"
-        "        self.require_no_remnant(manifest)\n",
-        "            return manifest.stored  # a run that was killed before its commit left it\n",
+        "        self._require_same_directory(manifest)\n        self.require_no_remnant(manifest)\n",
+        "        self._require_same_directory(manifest)\n",
         (f"{WHOSE}::test_what_a_removal_has_left_replaces_no_copy_whose_attempt_was_open_at_the_backup",),
     ),
     Mutant(

@@ -727,6 +727,21 @@ def test_a_copy_of_a_later_attempt_than_the_database_knows_is_not_replaced(scene
     assert scene.stored() == before
 
 
+def test_a_number_given_anew_to_an_attempt_elsewhere_makes_no_copy_ours(scene: Scene) -> None:
+    """After the database was set back, an attempt at another provider has the number that the manifest here names."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    scene.set_back()
+    scene.platform.sql("UPDATE janitor_attempts SET provider_id = provider_id + 1")
+    scene.platform.sql("DELETE FROM janitor_migrations")
+    before = scene.stored()
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"of before, or of now")
+    with pytest.raises(UnsafeDestination, match="no consta en la base de datos"):
+        scene.store(execution)
+    assert scene.stored() == before
+
+
 def test_an_equal_copy_of_ours_that_the_database_does_not_know_is_ours_again(scene: Scene) -> None:
     execution = scene.new_execution()
     scene.store(execution)
