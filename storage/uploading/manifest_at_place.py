@@ -72,9 +72,9 @@ class ManifestAtPlace:
         Return what is left under the key. Where the copy stays the same, nothing is removed. Where a late deletion
         could hit another manifest than the intended one, no other run uses the place until the deletion was answered.
         """
+        self._require_same_directory(manifest)
         if manifest.tree is not None and is_same_but_for_bytes(manifest.tree, self._tree):
             return manifest.stored  # a run that was killed before its commit left it
-        self._require_same_directory(manifest)
         self.require_no_remnant(manifest)
         task = self._task
         is_safe = task.retried(partial(self._provider.deletes_safely, self._place.probe_prefix))
@@ -95,15 +95,24 @@ class ManifestAtPlace:
 
     def _require_same_directory(self, manifest: FoundManifest) -> None:
         """Raises `UnsafeDestination` for the copy of another directory, which the row named before: it may be all that
-        is left of that one. Manifests of earlier versions name no directory.
+        is left of that one, unless this one holds the same. Manifests of earlier versions name no directory.
         """
         directory = manifest.head.directory if manifest.head else None
-        if directory not in (None, self._task.execution.directory):
-            raise UnsafeDestination(
-                f"{self._place.manifest_key} es de la copia de otro directorio, {one_line(directory)}, que su fila "
-                "decía antes: no se sobrescribe, pues puede ser lo único que queda de él; si sobra, retire de allí ese "
-                "manifiesto, o corrija ruta_directorio"
-            )
+        if directory in (None, self._task.execution.directory) or self._describes_the_original(manifest):
+            return
+        raise UnsafeDestination(
+            f"{self._place.manifest_key} es de la copia de otro directorio, {one_line(directory)}, que su fila decía "
+            "antes: no se sobrescribe, pues puede ser lo único que queda de él; si sobra, retire de allí ese "
+            "manifiesto, o corrija ruta_directorio"
+        )
+
+    def _describes_the_original(self, manifest: FoundManifest) -> bool:
+        """Whether a manifest says exactly what is to be stored, by reading that."""
+        tree, task = manifest.tree, self._task
+        if tree is None or not is_same_but_for_bytes(tree, self._tree):
+            return False
+        sources = ((at, task.original.source(task.tree.entry(at), task.interruption)) for at in tree.file_positions())
+        return all(self._provider.measure(source).sha256 == tree.sha256(at) for at, source in sources)
 
     def require_no_remnant(self, manifest: FoundManifest) -> None:
         """Raises `SourceShrank` for a tree that may be what a removal has left of a whole copy. The database need not

@@ -2193,10 +2193,19 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "a directory that only looks like the one that a row named before replaces its copy",
+        MANIFEST_AT_PLACE,
+        "        return all(self._provider.measure(source).sha256 == tree.sha256(at) for at, source in sources)\n",
+        "        return any(True for _ in sources)\n",
+        (f"{WHOSE}::test_a_directory_that_only_looks_like_the_one_before_does_not_replace_its_copy",),
+    ),
+    Mutant(
+        "places",
         "what a removal has left replaces a manifest that was not committed here",
         MANIFEST_AT_PLACE,
-        "        self._require_same_directory(manifest)\n        self.require_no_remnant(manifest)\n",
-        "        self._require_same_directory(manifest)\n",
+        "            return manifest.stored  # a run that was killed before its commit left it\n"
+        "        self.require_no_remnant(manifest)\n",
+        "            return manifest.stored  # a run that was killed before its commit left it\n",
         (f"{WHOSE}::test_what_a_removal_has_left_replaces_no_copy_whose_attempt_was_open_at_the_backup",),
     ),
     Mutant(
