@@ -105,7 +105,8 @@ earlier AS (
       AND (store = %(store)s OR store = '' OR %(store)s = '')
 ),
 recorded AS (
-    -- In this store, through any provider row: what was sent elsewhere has not written what is here.
+    -- In this store, through any provider row: what was sent elsewhere has not written what is here. A database that
+    -- was set back to a backup gives numbers anew that attempts elsewhere had since then.
     SELECT max(id) AS last_id
     FROM janitor_attempts
     WHERE execution_id = %(execution_id)s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from config.logs import one_line
 from config.models import PutReceipt, StoredObject
 from files.tree import Tree
 from providers.base import (
@@ -71,6 +72,7 @@ class ManifestAtPlace:
         Return what is left under the key. Where the copy stays the same, nothing is removed. Where a late deletion
         could hit another manifest than the intended one, no other run uses the place until the deletion was answered.
         """
+        self._require_same_directory(manifest)
         if manifest.tree is not None and is_same_but_for_bytes(manifest.tree, self._tree):
             return manifest.stored  # a run that was killed before its commit left it
         self.require_no_remnant(manifest)
@@ -90,6 +92,27 @@ class ManifestAtPlace:
                 "usar otra vez dentro de una hora"
             )
         return None if refusal is None else self._emptied(manifest, refusal)
+
+    def _require_same_directory(self, manifest: FoundManifest) -> None:
+        """Raises `UnsafeDestination` for the copy of another directory, which the row named before: it may be all that
+        is left of that one, unless this one holds the same. Manifests of earlier versions name no directory.
+        """
+        directory = manifest.head.directory if manifest.head else None
+        if directory in (None, self._task.execution.directory) or self._describes_the_original(manifest):
+            return
+        raise UnsafeDestination(
+            f"{self._place.manifest_key} es de la copia de otro directorio, {one_line(directory)}, que su fila decía "
+            "antes: no se sobrescribe, pues puede ser lo único que queda de él; si sobra, retire de allí ese "
+            "manifiesto, o corrija ruta_directorio"
+        )
+
+    def _describes_the_original(self, manifest: FoundManifest) -> bool:
+        """Whether a manifest says exactly what is to be stored, by reading that."""
+        tree, task = manifest.tree, self._task
+        if tree is None or not is_same_but_for_bytes(tree, self._tree):
+            return False
+        sources = ((at, task.original.source(task.tree.entry(at), task.interruption)) for at in tree.file_positions())
+        return all(self._provider.measure(source).sha256 == tree.sha256(at) for at, source in sources)
 
     def require_no_remnant(self, manifest: FoundManifest) -> None:
         """Raises `SourceShrank` for a tree that may be what a removal has left of a whole copy. The database need not

@@ -2186,6 +2186,22 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "the copy of the directory that a row named before is replaced",
+        MANIFEST_AT_PLACE,
+        "        self._require_same_directory(manifest)\n",
+        "",
+        (f"{RESTORED}test_the_copy_of_the_directory_that_a_row_named_before_is_not_replaced[stored-sftp]",),
+    ),
+    Mutant(
+        "places",
+        "a directory that only looks like the one that a row named before replaces its copy",
+        MANIFEST_AT_PLACE,
+        "        return all(self._provider.measure(source).sha256 == tree.sha256(at) for at, source in sources)\n",
+        "        return any(True for _ in sources)\n",
+        (f"{WHOSE}::test_a_directory_that_only_looks_like_the_one_before_does_not_replace_its_copy",),
+    ),
+    Mutant(
+        "places",
         "what a removal has left replaces a manifest that was not committed here",
         MANIFEST_AT_PLACE,
         "            return manifest.stored  # a run that was killed before its commit left it\n"

@@ -12,6 +12,7 @@ from tests.model.runs import Cut, Fate
 from tests.model.steps import (
     AddRow,
     Audit,
+    BackUp,
     ChangeDate,
     ChangeDirectory,
     ChangePrefix,
@@ -26,6 +27,7 @@ from tests.model.steps import (
     PointProvider,
     Rehome,
     Release,
+    RestoreDatabase,
     Resume,
     Retry,
     RotObject,
@@ -183,6 +185,8 @@ REHOMES = strategies.builds(
     Rehome, PRODUCTION, strategies.none() | CUTS | _cuts((Fate.KILL, Fate.STOP), ("sql *switch", "sql jobs/rehome/*"))
 )
 
+RESTORES = strategies.builds(RestoreDatabase, strategies.none() | small)
+
 
 FAMILIES: Mapping[str, SearchStrategy[Step]] = {
     "machines": strategies.one_of(
@@ -200,13 +204,21 @@ FAMILIES: Mapping[str, SearchStrategy[Step]] = {
         _ticks(PRODUCTION), _whole_ticks(PRODUCTION), EXECUTIONS, REHOMES, REHOMES, SET_BACK,
         strategies.one_of(MACHINES), strategies.one_of(COPIES), strategies.one_of(COPIES), strategies.one_of(ORDERS),
     ),
+    "restored": strategies.one_of(
+        _ticks(PRODUCTION), _ticks(PRODUCTION), _whole_ticks(PRODUCTION), EXECUTIONS, SET_BACK,
+        RESTORES | strategies.builds(BackUp), REHOMES,
+        strategies.one_of(MACHINES), strategies.one_of(ROWS), strategies.one_of(COPIES),
+    ),
     "everything": strategies.one_of(
         _ticks(EVERY_HOST), _ticks(EVERY_HOST), _whole_ticks(EVERY_HOST), EXECUTIONS, SET_BACK,
         strategies.one_of(MACHINES), strategies.one_of(ROWS), strategies.one_of(SETTINGS),
-        REHOMES, strategies.one_of(COPIES), strategies.one_of(ORDERS),
+        REHOMES, strategies.one_of(COPIES), strategies.one_of(ORDERS), RESTORES | strategies.builds(BackUp),
     ),
 }  # fmt: skip
 """What histories are made of: with fewer kinds of steps in one, those that belong together meet more often."""
+
+IN_USE: Sequence[Step] = (Execute(1), Tick("A"))
+"""The installation has stored something before, and so its name is in every backup."""
 
 LONGEST = 9
 """More steps than any history needed that was found, with those that a history ends with."""
@@ -215,15 +227,24 @@ LONGEST = 9
 def histories(family: str) -> SearchStrategy[list[Step]]:
     """One execution at least, two where it matters whose a place is, and what happens then."""
     first: SearchStrategy[list[Step]] = strategies.lists(EXECUTIONS, min_size=1, max_size=1)
+    away = strategies.builds(
+        lambda names: [Switch(is_on=False), Execute(0, "A", names), Tick("A"), Switch(is_on=True)], NAMES
+    )
     if family == "copies":
-        away = strategies.builds(
-            lambda names: [Switch(is_on=False), Execute(0, "A", names), Tick("A"), Switch(is_on=True)], NAMES
-        )
         first = away | away | first
+    if family == "restored":
+        first = _backed_up(away | first)
     if family in ("rows", "settings"):
         first = first | strategies.builds(lambda names: [Execute(0, "A", names), Execute(1, "A", names)], NAMES)
     rest = strategies.lists(FAMILIES[family], min_size=1, max_size=LONGEST)
     return strategies.tuples(first, rest).map(lambda parts: [*parts[0], *parts[1]])
+
+
+def _backed_up(first: SearchStrategy[list[Step]]) -> SearchStrategy[list[Step]]:
+    """These steps and a backup, to which the database may be set back after one run."""
+    before = first.map(lambda steps: [*IN_USE, *steps, BackUp()])
+    run = _ticks(PRODUCTION) | _whole_ticks(PRODUCTION)
+    return before | strategies.builds(lambda steps, tick, restore: [*steps, tick, restore], before, run, RESTORES)
 
 
 def scenes(kind: str) -> SearchStrategy[Scene]:

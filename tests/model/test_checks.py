@@ -14,6 +14,7 @@ from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate, Killed
 from tests.model.steps import (
     Audit,
+    BackUp,
     Clone,
     Deliver,
     Execute,
@@ -22,6 +23,7 @@ from tests.model.steps import (
     LeaveObject,
     Rehome,
     Release,
+    RestoreDatabase,
     Resume,
     Retry,
     SetBack,
@@ -160,6 +162,14 @@ def test_an_object_of_others_that_changes_is_a_loss(world: World, migrated: Memo
         migrated.put("ejecuciones/u1/a", b"ours")
     with pytest.raises(Loss, match="somebody else"):
         world.require_nothing_lost()
+
+
+def test_others_store_nothing_where_a_restored_database_does_not_know_of_a_copy(world: World) -> None:
+    world.begin(("s3",), ("one",))
+    for step in (Execute(0), BackUp(), Tick("A"), RestoreDatabase(), LeaveObject(0, "one")):
+        step.play(world)
+    assert not world.of_others
+    world.require_nothing_lost()
 
 
 def test_a_run_that_breaks_down_is_reported(world: World) -> None:

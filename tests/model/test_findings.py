@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model.histories import Scene, play
+from tests.model.histories import IN_USE, Scene, play
 from tests.model.runs import Cut, Fate
 from tests.model.steps import (
     BackUp,
@@ -329,9 +329,6 @@ def test_a_whole_copy_of_another_execution_of_the_same_row_stays(world: World) -
 # The database is set back to a backup: it knows nothing of what was stored since
 
 
-IN_USE = (Execute(1), Tick("A"))
-"""The installation has stored something before, and so has its name."""
-
 DIED_WHILE_REMOVING = Tick("A", Cut(Fate.KILL, "unlink*", 2))
 
 
@@ -382,6 +379,50 @@ def test_an_equal_copy_of_which_the_database_does_not_know_is_taken_as_it_is(wor
     play(world, scene_on(kind), [*IN_USE, Execute(0), BackUp(), died, RestoreDatabase(), Tick("A")])
     assert world.production.migrated[2].content() == world.promised[0]
     assert not world.has_local_copy(0)
+
+
+# A row names another directory than before
+
+
+AWAY_AND_HOME = [Switch(is_on=False), Tick("A"), Switch(is_on=True), TimePasses(hours=2), Rehome("A"), Tick("A")]
+
+
+@on_every_kind
+@pytest.mark.parametrize("then", [[Tick("A"), Tick("A")], AWAY_AND_HOME], ids=["stored", "moved"])
+def test_the_copy_of_the_directory_that_a_row_named_before_is_not_replaced(
+    world: World, kind: str, then: list[Step]
+) -> None:
+    """Looked for wherever a copy goes: leftovers of another directory were already kept; an upload, also that of a
+    move, was not. Found by a search of 254 histories of the family "restored", without any restore.
+    """
+    play(world, scene_on(kind), [Execute(0), Tick("A"), SetBack(0), ChangeDirectory(0, 1), Execute(1), *then])
+
+
+@on_every_kind
+def test_the_copy_of_another_directory_is_not_replaced_though_a_restored_database_knows_its_attempt(
+    world: World, kind: str
+) -> None:
+    """The attempt was open at the backup, and was committed after it."""
+    stopped = Tick("A", Cut(Fate.STOP, "[pr]* */b *"))
+    restored = [*IN_USE, Execute(0), stopped, BackUp(), Resume(), RestoreDatabase()]
+    play(world, scene_on(kind), [*restored, ChangeDirectory(1, 2), Execute(2), Tick("A"), Tick("A")])
+
+
+@on_every_kind
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [Execute(0), BackUp(), Tick("A"), RestoreDatabase(), ChangeDirectory(1, 2), Execute(2)],
+        [BackUp(), Execute(0), Tick("A"), RestoreDatabase(), Execute(2), ChangeUuid(1, U0)],
+    ],
+    ids=["another-directory", "a-new-row-of-the-same-number"],
+)
+def test_a_move_replaces_no_copy_whose_attempt_has_the_number_of_a_later_one(
+    world: World, kind: str, changed: list[Step]
+) -> None:
+    """A restored database gives numbers of rows and attempts anew; the one to the alternate has that of the copy."""
+    moved = [Tick("A"), TimePasses(hours=2), Rehome("A"), TimePasses(hours=2), Rehome("A"), Tick("A")]
+    play(world, scene_on(kind), [*IN_USE, *changed, *moved])
 
 
 # Two installations send to one place at the same time

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -14,11 +15,17 @@ from tests.model.search import search
 from tests.model.stores import KINDS
 from tests.model.world import World
 
-HISTORIES = int(os.environ.get("JANITOR_MODEL_HISTORIES", "80"))
-"""Of each family, for each kind of destination."""
+HISTORIES = int(os.environ.get("JANITOR_MODEL_HISTORIES", "2000"))
+"""In all, divided among the families and the kinds of destination."""
+
+SEARCHES = list(itertools.product(FAMILIES, KINDS))
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-@pytest.mark.parametrize("family", list(FAMILIES))
-def test_no_history_loses_the_last_copy(world: World, family: str, kind: str) -> None:
-    search(world, family, kind, HISTORIES)
+def _share(position: int) -> int:
+    return HISTORIES * (position + 1) // len(SEARCHES) - HISTORIES * position // len(SEARCHES)
+
+
+@pytest.mark.parametrize("position", range(len(SEARCHES)), ids=["-".join(names) for names in SEARCHES])
+def test_no_history_loses_the_last_copy(world: World, position: int) -> None:
+    family, kind = SEARCHES[position]
+    search(world, family, kind, _share(position))

@@ -209,6 +209,7 @@ class World:
         self._lost_directories: set[int] = set()
         self.is_cloned = False
         self._backup: Backup | None = None
+        self._forgotten_places: set[str] = set()
         self.held: dict[int, Held] = {}
         self.of_others: dict[tuple[str, str], bytes] = {}
         clear(self._platforms[0])
@@ -374,7 +375,9 @@ class World:
     def leave_object(self, key_prefix: str, bucket: str) -> None:
         """Somebody else stores an object at a place where this program has never stored anything."""
         asked = "SELECT EXISTS (SELECT FROM janitor_attempts WHERE key_prefix = %s)"
-        if any(installation.platform.value(asked, key_prefix) for installation in self.installations()):
+        if key_prefix in self._forgotten_places or any(
+            installation.platform.value(asked, key_prefix) for installation in self.installations()
+        ):
             return
         key = f"{key_prefix}/a"
         self.of_others[bucket, key] = b"others"
@@ -426,6 +429,8 @@ class World:
         if self._backup is None:
             return
         self.end()
+        known = self.production.platform.sql("SELECT DISTINCT key_prefix FROM janitor_attempts")
+        self._forgotten_places.update(row["key_prefix"] for row in known)
         load_tables(self.production.platform, self._backup.dump)
         self.production.rows = list(self._backup.rows)
         self.production.migrated = dict(self._backup.migrated)

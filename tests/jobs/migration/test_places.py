@@ -753,6 +753,56 @@ def test_an_attempt_at_another_provider_makes_no_copy_ours_that_the_database_doe
         assert scene.stored() == before
 
 
+def moved_elsewhere(scene: Scene, execution: Execution) -> Execution:
+    """Its directory has another name, which the row says, and is to be migrated again."""
+    assert execution.directory is not None
+    moved = execution._replace(directory=f"{execution.directory}-moved")
+    assert moved.directory is not None
+    Path(execution.directory).rename(moved.directory)
+    scene.platform.sql("UPDATE ejecuciones_yaml SET ruta_directorio = %s", moved.directory)
+    scene.set_back()
+    return moved
+
+
+def test_a_directory_that_only_looks_like_the_one_before_does_not_replace_its_copy(scene: Scene) -> None:
+    """Names, sizes and times are the same, as in directories that were unpacked from archives, and the bytes others."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    before = scene.stored()
+    moved = moved_elsewhere(scene, execution)
+    path = Path(moved.directory or "", "tabla")
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=times)
+    with pytest.raises(UnsafeDestination, match="es de la copia de otro directorio"):
+        scene.store(moved)
+    assert scene.stored() == before
+
+
+def test_a_directory_that_was_only_moved_is_stored_at_its_place(scene: Scene) -> None:
+    execution = scene.new_execution()
+    scene.store(execution)
+    moved = moved_elsewhere(scene, execution)
+    scene.store(moved)
+    scene.require_copy_of(moved)
+    assert json.loads(scene.stored()["uuid-1.manifest.json"])["directory"] == moved.directory
+
+
+def test_a_number_given_anew_to_an_attempt_elsewhere_makes_no_copy_ours(scene: Scene) -> None:
+    """After the database was set back, an attempt at another provider has the number that the manifest here names."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    scene.set_back()
+    scene.platform.sql("UPDATE janitor_attempts SET provider_id = provider_id + 1, store = 'local:/alternate'")
+    scene.platform.sql("DELETE FROM janitor_migrations")
+    before = scene.stored()
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"of before, or of now")
+    with pytest.raises(UnsafeDestination, match="no consta en la base de datos"):
+        scene.store(execution)
+    assert scene.stored() == before
+
+
 def test_an_equal_copy_of_ours_that_the_database_does_not_know_is_ours_again(scene: Scene) -> None:
     execution = scene.new_execution()
     scene.store(execution)
