@@ -27,3 +27,8 @@ def is_remnant(tree: Tree, whole: Tree) -> bool:
             return False
         common += 1
     return common < whole.file_count
+
+
+def shares_files(tree: Tree, whole: Tree) -> bool:
+    """Whether any file of a tree has the name of one of another tree."""
+    return any(whole.find(entry.path) is not None for entry in tree.files)
