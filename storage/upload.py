@@ -141,8 +141,7 @@ class Upload:
         if found.tree is None or found.head is None or found.head.execution != execution:
             raise self._manifest.claimed_by_others(found)
         if not is_same_but_for_bytes(found.tree, self._tree):
-            if self._manifest.names_us(found):
-                self._manifest.require_no_remnant(found)
+            self._manifest.require_no_remnant(found)
             raise self._manifest.claimed_by_others(found)
         self._measure(self._tree.file_positions())
         self._require_unchanged()

@@ -116,18 +116,22 @@ class ManifestAtPlace:
 
     def require_no_remnant(self, manifest: FoundManifest) -> None:
         """Raises `SourceShrank` for a tree that may be what a removal has left of a whole copy. The database need not
-        know of that: it may have been set back to a time before the commit.
+        know of that: it may have been set back to a time before the commit, or have moved to another server since.
         """
-        if manifest.sha256 == self._task.attempt.committed_manifest_sha256:
-            return  # it was looked at before, by what the database knows of it
-        if manifest.tree is not None and is_remnant(self._tree, manifest.tree):
-            raise SourceShrank(
-                f"le faltan ficheros de la copia entera que hay en {self._place.uri(self._provider.kind)}, y los demás "
-                "no han cambiado: parece lo que dejó un borrado, del que la base de datos no sabe, quizá porque se "
-                "restauró. Para recuperar la copia, ponga en su fila migrado_a_nube = true, ruta_nube y "
-                "nube_provider_id, y use restore; si el directorio está como debe, retire de allí "
-                f"{self._place.manifest_key}"
-            )
+        whole = manifest.tree
+        if whole is None or manifest.sha256 == self._task.attempt.committed_manifest_sha256:
+            return  # a committed one was looked at before, by what the database knows of it
+        if not is_remnant(self._tree, whole):
+            return
+        names_us = self.names_us(manifest)
+        where = self._place.uri(self._provider.kind)
+        otherwise = f"retire de allí {self._place.manifest_key}" if names_us else "corrija el uuid o prefijo_ruta_nube"
+        raise SourceShrank(
+            f"le faltan ficheros de la copia entera que hay en {where}{'' if names_us else ', de otra instalación'}, y "
+            "los demás no han cambiado: parece lo que dejó un borrado, del que la base de datos no sabe, quizá porque "
+            "se restauró. Para recuperar la copia, ponga en su fila migrado_a_nube = true, ruta_nube y "
+            f"nube_provider_id, y use restore; si el directorio está como debe, {otherwise}"
+        )
 
     def _emptied(self, manifest: FoundManifest, refusal: ProviderError) -> StoredObject:
         """Replace a manifest that the provider refuses to remove by an empty object, so that nobody takes it for one.

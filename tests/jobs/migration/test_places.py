@@ -679,6 +679,30 @@ def test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_co
     assert scene.stored() == before
 
 
+@pytest.mark.parametrize("loss", [lose_a_file, lose_everything])
+def test_what_a_removal_has_left_goes_nowhere_though_the_database_has_moved(
+    scene: Scene, loss: Callable[[Path], None]
+) -> None:
+    """On another server it is another installation. A directory that has only other files than the copy is not what a
+    removal has left: it may go to an alternate.
+    """
+    execution = scene.new_execution()
+    scene.store(execution)
+    set_back_to_a_backup(scene)
+    scene.platform.sql("UPDATE janitor_installation SET installation = 'before'")
+    before = scene.stored()
+    assert execution.directory is not None
+    directory = Path(execution.directory)
+    loss(directory)
+    with pytest.raises(SourceShrank, match=r"otra instalación.* migrado_a_nube"):
+        scene.store(execution)
+    lose_everything(directory)
+    (directory / "otra").write_bytes(b"of another execution")
+    with pytest.raises(UnsafeDestination, match="es de otra copia"):
+        scene.store(execution)
+    assert scene.stored() == before
+
+
 def test_a_copy_of_ours_that_the_database_does_not_know_is_not_replaced(scene: Scene) -> None:
     """By what the directory holds now, which may be older. The attempt that was refused makes it no more ours."""
     execution = scene.new_execution()
