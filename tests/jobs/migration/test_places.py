@@ -683,8 +683,8 @@ def test_what_a_removal_has_left_goes_nowhere_though_the_database_knows_of_no_co
 def test_what_a_removal_has_left_goes_nowhere_though_the_database_has_moved(
     scene: Scene, loss: Callable[[Path], None]
 ) -> None:
-    """On another server it is another installation. A directory that has only other files than the copy is not what a removal has
-    left: it may go to an alternate.
+    """On another server it is another installation. A directory that has only other files than the copy is not what a
+    removal has left: it may go to an alternate.
     """
     execution = scene.new_execution()
     scene.store(execution)
