@@ -140,8 +140,8 @@ class Attempt(NamedTuple):
     committed_manifest_sha256: str | None = None
     """The hash of the manifest last committed for this execution, at any place."""
     last_recorded: int | None = None
-    """The last attempt for this execution at this place that was committed or found nothing of others there; `None` if
-    the database knows of none.
+    """The last attempt of this execution at these keys in this store, through whatever provider row, that was committed
+    or found nothing of others there; `None` if the database knows of none.
     """
     late_bytes_until: datetime | None = None
     """Until when bytes of files that have changed since may arrive from an earlier attempt. Discarding its unfinished

@@ -236,7 +236,7 @@ def _is_an_earlier_one(leftover: Leftover, manifest: FoundManifest, committed: T
     if head.directory not in (None, leftover.directory):
         return False
     if head.attempt is not None:
-        return head.attempt <= leftover.attempt_id
+        return leftover.last_recorded is not None and head.attempt <= leftover.last_recorded
     return whole.newest_mtime_ns() <= committed.newest_mtime_ns()
 
 

@@ -49,6 +49,8 @@ class Leftover(NamedTuple):
     host: str
     directory: str | None
     foreign_objects: bool
+    last_recorded: int | None
+    """The last attempt at this place that found nothing of others there."""
     is_given_up: bool
     migrated_provider_id: int | None
     migrated_uri: str | None

@@ -8,6 +8,15 @@ SELECT
     attempt.store, attempt.host, migration.directory,
     coalesce(attempt.foreign_objects, true) AS foreign_objects, -- no run has looked: nothing was sent
     (
+        SELECT max(here.id)
+        FROM janitor_attempts AS here
+        WHERE here.execution_id = attempt.execution_id
+          AND here.provider_id = attempt.provider_id
+          AND here.key_prefix = attempt.key_prefix
+          AND here.store = attempt.store
+          AND here.foreign_objects IS FALSE
+    ) AS last_recorded,
+    (
         execution.migrado_a_nube IS NOT TRUE
         OR substring(attempt.key_prefix from '[^/]*$') IS DISTINCT FROM substring(migration.uri from '[^/]*$')
     ) AS is_given_up,

@@ -2269,7 +2269,7 @@ PLACES = (
         "leftovers",
         "a copy of an attempt that the database does not know is a leftover",
         "jobs/migration/leftovers.py",
-        "        return head.attempt <= leftover.attempt_id\n",
+        "        return leftover.last_recorded is not None and head.attempt <= leftover.last_recorded\n",
         "        return True\n",
         (f"{RESTORED}test_a_copy_that_is_newer_than_a_backup_is_no_leftover[sftp]",),
     ),

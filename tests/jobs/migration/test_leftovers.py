@@ -732,6 +732,34 @@ def test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere(
     assert scene.files(PRIMARY) == set()
 
 
+def test_what_the_last_of_several_attempts_completed_is_removed_without_a_warning(
+    scene: Scene, warnings: Callable[[], list[str]]
+) -> None:
+    """It is no newer copy to the attempts before it at the same place. It has a file that the execution lost since."""
+    scene.fail_on(PRIMARY, foreign=False)
+    last = scene.fail_on(PRIMARY, foreign=False)
+    row, installation = scene.claim.execution.id, scene.database.installation
+    document = json.loads(manifest_of(installation, row, {"a": b"a", "lost": b"since"}))
+    put_manifest(scene, json.dumps({**document, "attempt": last.id}).encode())
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert warnings() == []
+    assert scene.files(PRIMARY) == set()
+
+
+def test_what_a_later_attempt_completed_than_the_database_knows_stays(scene: Scene) -> None:
+    """The database was set back to a backup, and attempts elsewhere have higher numbers by now."""
+    scene.fail_on(PRIMARY, foreign=False)
+    unknown = scene.fail_on(PRIMARY, foreign=False)
+    scene.platform.sql("DELETE FROM janitor_attempts WHERE id = %s", unknown.id)
+    row, installation = scene.claim.execution.id, scene.database.installation
+    document = json.loads(manifest_of(installation, row, {"a": b"a", "new": b"new"}))
+    put_manifest(scene, json.dumps({**document, "attempt": unknown.id}).encode())
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
 @pytest.mark.parametrize("is_damaged", [True, False])
 def test_a_copy_whose_listing_shows_other_checksums_is_read_back(scene: Scene, is_damaged: bool) -> None:
     scene.fail_on(PRIMARY, foreign=False)
