@@ -6410,6 +6410,22 @@ TRUST = (
     ),
     Mutant(
         "rehome",
+        "a run that has lost its job to another host claims a copy for a move",
+        "jobs/rehome/queries/claim_away.sql",
+        "  AND current.fencing_token = %(fencing_token)s\n",
+        "",
+        (f"{REHOME}test_what_changes_right_before_the_claim_is_not_claimed",),
+    ),
+    Mutant(
+        "rehome",
+        "a move goes on though its execution is held",
+        "jobs/rehome/queries/seconds_left.sql",
+        "  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id)\n",
+        "",
+        (f"{REHOME}test_what_changes_during_a_move_ends_its_lease",),
+    ),
+    Mutant(
+        "rehome",
         "a move goes on though its row is pending again",
         "jobs/rehome/queries/seconds_left.sql",
         "  AND execution.migrado_a_nube\n",

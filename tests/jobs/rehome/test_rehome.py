@@ -297,6 +297,7 @@ def test_what_changes_during_a_move_ends_its_lease(away: Away) -> None:
         *NO_MORE_AS_CLAIMED,
         "UPDATE janitor_migrations SET local_copy = 'deleting'",
         "UPDATE janitor_migrations SET manifest_sha256 = repeat('0', 64)",
+        "UPDATE janitor_jobs SET fencing_token = fencing_token + 1",
     ],
 )
 def test_what_changes_right_before_the_claim_is_not_claimed(away: Away, change: str) -> None:
