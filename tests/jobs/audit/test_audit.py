@@ -271,6 +271,14 @@ CHANGES = {
     "UPDATE ejecuciones_yaml SET ruta_directorio = ruta_directorio || '/x'": (
         "UPDATE ejecuciones_yaml SET ruta_directorio = rtrim(ruta_directorio, '/x')"
     ),
+    "UPDATE ejecuciones_yaml SET nube_provider_id = 9; UPDATE janitor_migrations SET provider_id = 9": (
+        "UPDATE ejecuciones_yaml SET nube_provider_id = 1; UPDATE janitor_migrations SET provider_id = 1"
+    ),
+    "UPDATE ejecuciones_yaml SET ruta_nube = ruta_nube || '/x'; UPDATE janitor_migrations SET uri = uri || '/x'": (
+        "UPDATE ejecuciones_yaml SET ruta_nube = rtrim(ruta_nube, '/x'); "
+        "UPDATE janitor_migrations SET uri = rtrim(uri, '/x')"
+    ),
+    "UPDATE ejecuciones_yaml SET uuid = 'otro'": "UPDATE ejecuciones_yaml SET uuid = 'uno'",
     "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) SELECT id, uuid, 'r', 'h', 'u' "
     "FROM ejecuciones_yaml": "DELETE FROM janitor_holds",
 }
@@ -283,7 +291,7 @@ def test_a_fix_changes_nothing_that_is_not_as_it_was_found(auditing: Auditing) -
     for change, undo in CHANGES.items():
         auditing.installation.execute(change)
         assert auditing.fix(findings) == findings, change
-        assert auditing.installation.place("uno")[0] is True, change
+        assert auditing.installation.rows("SELECT FROM ejecuciones_yaml WHERE NOT migrado_a_nube") == [], change
         auditing.installation.execute(undo)
     assert auditing.installation.rows("SELECT FROM janitor_audit") == []
     assert auditing.fix(findings) == []

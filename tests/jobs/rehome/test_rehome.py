@@ -227,31 +227,89 @@ def test_one_that_an_operator_holds_stays_where_it_is(away: Away) -> None:
 
 
 @dataclass
-class HeldBeforeSwitch:
-    """A database in which an operator holds everything right before the switch."""
+class Interfering:
+    """A database in which something happens right before one statement of the job. `happen` gets its parameters."""
 
     database: Database
-    hold: Callable[[], object]
+    statement: str
+    happen: Callable[[dict[str, Any]], object]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.database, name)
 
-    def job_query(self, folder: str, name: str, *arguments: Any) -> Any:
-        if name == "switch":
-            self.hold()
-        return self.database.job_query(folder, name, *arguments)
+    def job_query(self, folder: str, name: str, parameters: dict[str, Any]) -> Any:
+        if name == self.statement:
+            self.happen(parameters)
+        return self.database.job_query(folder, name, parameters)
 
 
-def test_a_hold_right_before_the_switch_is_heeded(away: Away) -> None:
+HOLD = (
+    "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) "
+    "SELECT id, uuid, 'se mira', 'norte', 'root' FROM ejecuciones_yaml"
+)
+NO_MORE_AS_CLAIMED = {
+    "UPDATE ejecuciones_yaml SET migrado_a_nube = false": "UPDATE ejecuciones_yaml SET migrado_a_nube = true",
+    "UPDATE ejecuciones_yaml SET uuid = 'otro'": "UPDATE ejecuciones_yaml SET uuid = 'uno'",
+    "UPDATE ejecuciones_yaml SET ruta_nube = ruta_nube || '/x'": (
+        "UPDATE ejecuciones_yaml SET ruta_nube = rtrim(ruta_nube, '/x')"
+    ),
+    "UPDATE ejecuciones_yaml SET nube_provider_id = -nube_provider_id": (
+        "UPDATE ejecuciones_yaml SET nube_provider_id = -nube_provider_id"
+    ),
+    HOLD: "DELETE FROM janitor_holds",
+}
+"""What may change a claimed execution, and what undoes it."""
+
+
+@pytest.mark.parametrize("change", NO_MORE_AS_CLAIMED)
+def test_what_changes_right_before_the_switch_is_heeded(away: Away, change: str) -> None:
+    """No other statement tells this one: a lease that was just seen counts for half a second."""
     away.migrate("uno")
-    hold = (
-        "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) "
-        "SELECT id, uuid, 'se mira', 'norte', 'root' FROM ejecuciones_yaml"
+    outcome = away.rehome(
+        wrap=lambda database: Interfering(database, "switch", lambda _: away.installation.execute(change))
     )
-    outcome = away.rehome(wrap=lambda database: HeldBeforeSwitch(database, lambda: away.installation.execute(hold)))
     assert outcome.counts["rehomed"] == 0
-    assert away.is_at("uno", away.other_id)
+    assert away.installation.rows("SELECT FROM janitor_rehomes WHERE rehomed_at IS NOT NULL") == []
     assert away.other.everything_stored() == COPY
+
+
+def test_what_changes_during_a_move_ends_its_lease(away: Away) -> None:
+    away.migrate("uno")
+    answers: dict[str, object] = {}
+
+    def change_and_ask(database: Database, parameters: dict[str, Any]) -> None:
+        for change, undo in NO_MORE_AS_CLAIMED.items():
+            away.installation.execute(change)
+            answers[change] = database.job_query("jobs/rehome", "seconds_left", parameters)
+            away.installation.execute(undo)
+
+    outcome = away.rehome(
+        wrap=lambda database: Interfering(database, "switch", lambda known: change_and_ask(database, known))
+    )
+    assert list(answers) == list(NO_MORE_AS_CLAIMED)
+    assert not any(answers.values())
+    assert outcome.counts["rehomed"] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *NO_MORE_AS_CLAIMED,
+        "UPDATE janitor_migrations SET local_copy = 'deleting'",
+        "UPDATE janitor_migrations SET manifest_sha256 = repeat('0', 64)",
+        "UPDATE janitor_jobs SET fencing_token = fencing_token + 1",
+    ],
+)
+def test_what_changes_right_before_the_claim_is_not_claimed(away: Away, change: str) -> None:
+    """A claim would take the lease from whoever has it, such as a removal."""
+    away.migrate("uno")
+    tokens = away.installation.rows("SELECT fencing_token FROM janitor_migrations")
+    outcome = away.rehome(
+        wrap=lambda database: Interfering(database, "claim_away", lambda _: away.installation.execute(change))
+    )
+    assert outcome.counts["rehomed"] == 0
+    assert away.installation.rows("SELECT fencing_token FROM janitor_migrations") == tokens
+    assert away.home.everything_stored() == set()
 
 
 def test_what_others_have_at_home_is_left_alone(away: Away) -> None:
