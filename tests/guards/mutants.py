@@ -6451,7 +6451,7 @@ TRUST = (
     ),
     Mutant(
         "rehome",
-        "a move goes on though its execution is held",
+        "a move continues though its execution is held",
         "jobs/rehome/queries/seconds_left.sql",
         "  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id)\n",
         "",
@@ -6459,7 +6459,7 @@ TRUST = (
     ),
     Mutant(
         "rehome",
-        "a move goes on though its row is pending again",
+        "a move continues though its row is pending again",
         "jobs/rehome/queries/seconds_left.sql",
         "  AND execution.migrado_a_nube\n",
         "",
@@ -6467,7 +6467,7 @@ TRUST = (
     ),
     Mutant(
         "rehome",
-        "a move goes on though its row is another execution's by now",
+        "a move continues though its row is another execution's by now",
         "jobs/rehome/queries/seconds_left.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
@@ -6475,7 +6475,7 @@ TRUST = (
     ),
     Mutant(
         "rehome",
-        "a move goes on though its row points elsewhere",
+        "a move continues though its row points elsewhere",
         "jobs/rehome/queries/seconds_left.sql",
         "  AND execution.ruta_nube = migration.uri\n",
         "",

@@ -374,7 +374,7 @@ def test_a_copy_that_is_newer_than_a_backup_is_not_replaced_by_a_move(
 
 @on_every_kind
 def test_an_equal_copy_of_which_the_database_does_not_know_is_taken_as_it_is(world: World, kind: str) -> None:
-    """The directory is still whole: nothing is sent, and its removal goes on."""
+    """The directory is still whole: nothing is sent, and its removal continues."""
     died = Tick("A", Cut(Fate.KILL, "rename*"))
     play(world, scene_on(kind), [*IN_USE, Execute(0), BackUp(), died, RestoreDatabase(), Tick("A")])
     assert world.production.migrated[2].content() == world.promised[0]

@@ -273,7 +273,7 @@ class _Making:
         return self._size(table) * comparison.unordered_bytes / comparison.fed_bytes
 
     def _expected_rows(self, table: bytes, comparison: TableComparison) -> float:
-        """How many rows have changed in the rest of a table, if it goes on as it was so far; 0 if they were few."""
+        """How many rows change in the rest of a table if it is like what came before; 0 if they were few."""
         if comparison.places < self.limits.rows_to_look_at(self.description.rows):
             return 0.0
         size = min(self._size(table), self.description.data_bytes)

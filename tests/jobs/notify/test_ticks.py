@@ -58,7 +58,7 @@ def test_a_provider_that_fails_and_recovers_is_two_messages(
 
 
 def test_an_ntfy_server_gets_what_a_tick_has_to_tell(sage: Installation, tmp_path: Path) -> None:
-    """Each is a process of its own; a password that is wrong is told by `status`, and the notice is not lost."""
+    """Each is a process of its own; `status` reports a wrong password, and the notice is not lost."""
     sage.configure(sage.add_provider_row("nas", "local", None, {}))
     sage.small_execution("uno")
     authority = PrivateAuthority(tmp_path)
