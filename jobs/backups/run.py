@@ -22,7 +22,8 @@ from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
 from jobs.backups.keeping.damage import require_base
-from jobs.backups.keeping.disposal import delete, is_open_to_others, keep, kept_after_all, to_delete
+from jobs.backups.keeping.disposal import delete, keep, kept_after_all, to_delete
+from jobs.backups.keeping.place import open_to_others, why_not_writable
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
@@ -83,8 +84,8 @@ def _counts_of(made: BackupFile) -> dict[str, int]:
     }
 
 
-def preview(context: Context) -> None:
-    """Say which backup a run would make, and which it would delete."""
+def preview(context: Context) -> Outcome:
+    """Say which backup a run would make, and which it would delete; where it could not write one, that fails."""
     require_recipients(context.own_settings.recipients)
     with contextlib.closing(Delivery.of(context)) as delivery:
         own = _Run.of(context, delivery)
@@ -95,6 +96,11 @@ def preview(context: Context) -> None:
         delivery.look(own.shelf())
         for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
             context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
+    if (fault := why_not_writable(own.directory)) is None:
+        return Outcome()
+    text = f"no se podría escribir en {one_line(own.directory)} (BACKUP_PATH): {fault}"
+    context.say("backup_would_fail", f"[simulación] {text}", logging.ERROR)
+    return Outcome(failures=(text,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +270,8 @@ class _Run:
         missing = shelf.missing()
         for backup in missing:
             self._tell_missing(backup)
-        if is_open_to_others(self.directory):
-            text = f"Otros usuarios pueden entrar en {self.directory} (BACKUP_PATH); ejecute chmod 700 en él"
-            self.context.say("backup_directory_open", text, logging.WARNING)
+        if (warning := open_to_others(self.directory)) is not None:
+            self.context.say("backup_directory_open", f"{warning[0].upper()}{warning[1:]}", logging.WARNING)
         gone = to_delete(shelf, self.settings.retention_days, self.context.now)
         keep(kept_after_all(shelf, gone), self.records)
         freed_bytes = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)

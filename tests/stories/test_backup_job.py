@@ -371,3 +371,34 @@ def test_the_tick_proves_what_it_has_made_and_so_does_an_order_on_a_given_server
     assert sage.rows("SELECT FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%'") == []
     (row,) = sage.rows("SELECT verified_at FROM janitor_backups")
     assert row["verified_at"] is not None
+
+
+def test_settings_with_which_no_backup_is_made_are_found_by_each_command(sage: Installation) -> None:
+    """In a root it would be migrated with an execution; a password that libpq cuts in two is shown to nobody."""
+    sage.environment["JANITOR_ROOTS"] = str(sage.executions)
+    inside = {"BACKUP_PATH": str(sage.executions / "copias")}
+    torn = {"BACKUP_DATABASE_URL": "postgresql://janitor:12@s3cret@127.0.0.1:1/sage"}
+    for variable, changed in (("BACKUP_PATH", inside), ("BACKUP_DATABASE_URL", torn)):
+        for command, exit_code in ((("run", "backup"), 2), (("jobs",), 0), (("check",), 1), (("health",), 1)):
+            run = sage.run(*command, **changed)
+            assert (run.exit_code, f"{variable}: " in str(run), "s3cret" in str(run)) == (exit_code, True, False), run
+    assert history(sage) == []
+
+
+def test_where_nothing_can_be_written_a_dry_run_and_check_say_so(sage: Installation) -> None:
+    copies(sage).touch()
+    for command in (("run", "backup", "--dry-run"), ("check",), ("run", "backup")):
+        run = sage.run(*command)
+        assert (run.exit_code, f"escribir en {copies(sage)}" in str(run), "no es un directorio" in str(run)) == (
+            1, True, True,
+        ), run  # fmt: skip
+        assert "chmod" not in str(run)
+
+
+def test_health_says_what_status_says_of_backups(sage: Installation) -> None:
+    done(sage.run("backup", "run"))
+    assert "copies: " not in sage.run("health").output
+    (row,) = sage.rows("SELECT ruta_archivo FROM historial_backup")
+    Path(row["ruta_archivo"]).unlink()
+    run = sage.run("health")
+    assert (run.exit_code, "copies: copias de seguridad: 1 copia hecha no está en el disco" in run.output) == (1, True)
