@@ -164,6 +164,8 @@ def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installati
     with sage.start("backup", "run", BACKUP_PG_BIN=str(programs)) as running:
         wait_until(lambda: history(sage) == [(FULL, UNDER_WAY)], 30)
         assert sage.run("backup", "run").exit_code == 75
+        refused = sage.run("backup", "clean")
+        assert (refused.exit_code, "repita la orden cuando acabe" in str(refused)) == (75, True)
         running.stop(signal.SIGKILL)
     gate.unlink()
     done(sage.run("backup", "run"))
