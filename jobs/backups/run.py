@@ -188,6 +188,8 @@ class _Run:
         except Exception as error:
             is_known = isinstance(error, (BackupError, DatabaseError))
             reason = one_line(error if is_known else unexpected(error))
+            if isinstance(error, DatabaseUnavailable) and self.is_of_another_database:
+                reason = f"BACKUP_DATABASE_URL: {reason}"
             self.records.fail(beginning.attempt, choice.kind, reason)
             if isinstance(error, BackupInterrupted):
                 raise RunInterrupted(reason) from error
@@ -241,8 +243,13 @@ class _Run:
 
     def note_lost_database(self, report: TickReport) -> None:
         """The run ends as without a database, unless it is another database that is backed up."""
-        if self.settings.database_url in ("", self.context.settings.database_url):
+        if not self.is_of_another_database:
             report.note_problem(EXIT_DATABASE)
+
+    @property
+    def is_of_another_database(self) -> bool:
+        """Whether not the program's own database is backed up."""
+        return self.settings.database_url not in ("", self.context.settings.database_url)
 
     # Copies at providers
 

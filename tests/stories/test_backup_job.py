@@ -22,6 +22,7 @@ from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
 from tests.json_schemas import require_valid
 from tests.processes import is_alive, wait_until
+from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
 
 FULL, DIFFERENTIAL = "COMPLETO", "DIFERENCIAL"
@@ -404,3 +405,12 @@ def test_health_says_what_status_says_of_backups(sage: Installation) -> None:
     Path(row["ruta_archivo"]).unlink()
     run = sage.run("health")
     assert (run.exit_code, "copies: copias de seguridad: 1 copia hecha no está en el disco" in run.output) == (1, True)
+
+
+def test_which_address_leads_nowhere_is_said_where_another_database_is_backed_up(sage: Installation) -> None:
+    elsewhere = f"postgresql://janitor@127.0.0.1:{refused_port()}/sage"
+    for command in (("check",), ("run", "backup")):
+        run = sage.run(*command, BACKUP_DATABASE_URL=elsewhere)
+        assert run.exit_code == 1, str(run)
+        assert "BACKUP_DATABASE_URL: no se puede usar la base de datos: en esa dirección" in str(run)
+    assert history(sage) == [(FULL, FAILED)]
