@@ -54,8 +54,9 @@ def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
     """What each job that is on lacks: rights on tables, and its own findings."""
     now = database.jobs_seen().now
     for job in all_jobs():
-        plan, _ = _plan(job, settings)
+        plan, reason = _plan(job, settings)
         if plan is None:
+            yield from _refused(job, settings, reason)
             continue
         if missing := database.missing_job_rights(job.rights):
             yield bad(f"trabajo {job.name}", f"al usuario de la base de datos le falta permiso de {', '.join(missing)}")
@@ -67,11 +68,24 @@ def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
 def check_jobs_without_database(settings: Settings) -> Iterator[Finding]:
     """What each job that is on can say while the database cannot be used."""
     for job in all_jobs():
-        plan, _ = _plan(job, settings)
+        plan, reason = _plan(job, settings)
+        if plan is None:
+            yield from _refused(job, settings, reason)
         if plan is None or job.check_without_database is None:
             continue
         check = partial(job.check_without_database.load(), settings, plan.own_settings)
         yield from whole(f"trabajo {job.name}", check)
+
+
+def _refused(job: Job, settings: Settings, reason: str | None) -> Iterator[Finding]:
+    """What a job refuses of settings that can be read. Wrong variables, and `TEMP_DIR`, are checked elsewhere."""
+    if job.settings is None or reason in (None, job.when_off):
+        return
+    try:
+        settings.of(job.settings.load())
+    except ConfigurationError:
+        return
+    yield bad(f"trabajo {job.name}", f"{reason}; hasta entonces el trabajo no se hace")
 
 
 def _findings(check: Ref, context: Context) -> Iterator[Finding]:

@@ -23,6 +23,9 @@ from config.text.wording import reason_of
 
 MAIL_SCHEMES = ("mailto://", "mailtos://")
 TIMEOUT_SECONDS = 60
+TOO_LARGE = 552
+"""How a server answers to a message that exceeds its limit (RFC 1870)."""
+
 NO_MAIL = "JANITOR_NOTIFY_URLS no tiene ninguna dirección de correo (mailtos://usuario:clave@servidor?from=...)"
 NOT_UNDERSTOOD = "la dirección de correo de JANITOR_NOTIFY_URLS no se entiende; corríjala"
 
@@ -30,12 +33,16 @@ NOT_UNDERSTOOD = "la dirección de correo de JANITOR_NOTIFY_URLS no se entiende;
 class MailNotSent(Exception):
     """The mail server did not take a message. The text is in Spanish and holds no secret."""
 
-    def __init__(self, mailbox: Mailbox, why: str, *, may_have_arrived: bool = False) -> None:
+    def __init__(
+        self, mailbox: Mailbox, why: str, *, may_have_arrived: bool = False, is_too_large: bool = False
+    ) -> None:
         super().__init__(
             f"el correo no se envió: {one_line(mailbox.host)}:{mailbox.port} {one_line(why)}; corrija y repita"
         )
         self.may_have_arrived = may_have_arrived
         """Whether the line broke while the message was on its way, so that nobody knows."""
+        self.is_too_large = is_too_large
+        """Whether the server takes smaller ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,8 @@ def send(mailbox: Mailbox, message: EmailMessage) -> None:
         told = "; ".join(_said(code, text) for code, text in error.recipients.values())
         raise MailNotSent(mailbox, f"no acepta al destinatario: {told}") from error
     except smtplib.SMTPResponseException as error:
-        raise MailNotSent(mailbox, f"respondió {_said(error.smtp_code, error.smtp_error)}") from error
+        told = f"respondió {_said(error.smtp_code, error.smtp_error)}"
+        raise MailNotSent(mailbox, told, is_too_large=error.smtp_code == TOO_LARGE) from error
     except smtplib.SMTPException as error:
         raise MailNotSent(mailbox, one_line(error), may_have_arrived=is_under_way) from error
     except OSError as error:

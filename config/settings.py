@@ -209,7 +209,8 @@ class Settings:
         path,
         default="backups",
         spanish="Directorio de las copias de seguridad de la base de datos: nada de ahí es temporal.",
-        english="Where backups of the database are kept. Nothing there is taken for a temporary file.",
+        english="Where backups of the database are kept. Nothing there is taken for a temporary file. Refused by the "
+        "job `backup` (exit code 2) in a root, where it would be migrated with an execution.",
     )
     config_file: Path = declared(
         "JANITOR_CONFIG",

@@ -81,7 +81,7 @@ def job_lock(directory: Path, host: str, database_identity: str, job: str) -> It
     locks = JobLocks(directory, host)
     try:
         if not locks.take(database_identity, job):
-            raise LockHeld(HELD)
+            raise LockHeld(f"{HELD} y hace lo mismo (trabajo {job}); repita la orden cuando acabe")
         yield
     finally:
         locks.release_all()

@@ -273,7 +273,7 @@ def database_identity(database_url: str) -> str:
 
     Raises `SchemaError` if the URL cannot be parsed.
     """
-    parts = _parse(database_url)
+    parts = parts_of(database_url)
     chosen = [
         parts.get("host") or parts.get("service") or os.environ.get("PGHOST", ""),
         parts.get("port") or os.environ.get("PGPORT", "5432"),
@@ -284,15 +284,16 @@ def database_identity(database_url: str) -> str:
 
 def require_database_uri(text: str, name: str) -> None:
     """Raises `SchemaError`, which calls the address by the name of the option or variable that holds it."""
-    _parse(text, name)
+    parts_of(text, name)
 
 
 def database_password(database_url: str) -> str:
     """The password that will be used, '' if none, for the redactor. Raises `SchemaError` as above."""
-    return _parse(database_url).get("password") or os.environ.get("PGPASSWORD", "")
+    return parts_of(database_url).get("password") or os.environ.get("PGPASSWORD", "")
 
 
-def _parse(database_url: str, name: str = "DATABASE_URL") -> dict[str, str]:
+def parts_of(database_url: str, name: str = "DATABASE_URL") -> dict[str, str]:
+    """The parts of an address. Raises `SchemaError`, which calls it by `name` and quotes no part of a password."""
     try:
         parts = dict(psycopg2.extensions.parse_dsn(database_url))
     except psycopg2.ProgrammingError as error:  # its message quotes the address
@@ -340,7 +341,8 @@ def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
     if not re.fullmatch(NUMBERS_OF_PORTS, parts.get("port", "")) and database_url.count("@") > ends_of_passwords:
         return True
     in_the_rest = database_url.count("@") > ends_of_passwords and "@" in parts.get("dbname", "")
-    return in_the_rest or "@" in parts.get("host", "")
+    host = parts.get("host", "")
+    return in_the_rest or ("@" in host and not host.startswith("/"))  # a directory of sockets may have one
 
 
 def require_database_named(database_url: str) -> None:

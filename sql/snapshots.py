@@ -13,9 +13,7 @@ from typing import Any, Self
 import psycopg2
 import psycopg2.extensions
 
-from config.logs import one_line
-from sql.connection import CONNECT_TIMEOUT_SECONDS, SILENCE_TIMEOUT_MILLISECONDS, translated
-from sql.errors import DatabaseError, DatabaseUnavailable
+from sql.connection import CONNECT_TIMEOUT_SECONDS, SILENCE_TIMEOUT_MILLISECONDS, parts_of, translated
 
 KEEPALIVES: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -42,11 +40,12 @@ def program_address(database_url: str, **overriding: str | int) -> ProgramAddres
 
 
 def require_address(database_url: str) -> dict[str, str]:
-    """The parts of an address. Raises `DatabaseError` if it cannot be parsed: libpq's own message quotes all of it."""
-    try:
-        return dict(psycopg2.extensions.parse_dsn(database_url))
-    except psycopg2.ProgrammingError:
-        raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+    """The parts of an address.
+
+    Raises `DatabaseError` if it cannot be parsed, or holds a password that libpq would cut in two: its messages quote
+    what it took for the server's name.
+    """
+    return parts_of(database_url, "la dirección de la base de datos")
 
 
 def user_of_address(database_url: str) -> str:
@@ -75,8 +74,7 @@ class SnapshotSession:
                 database_url, application_name="janitor_daemon backup", client_encoding="UTF8", **KEEPALIVES
             )
         except psycopg2.Error as error:
-            reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-            raise DatabaseUnavailable(f"no se puede usar la base de datos: {reason}") from error
+            raise translated(error, lost=True) from error
 
     def begin_read_only(self) -> None:
         """End the open transaction; the next one is REPEATABLE READ and READ ONLY.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 
 from commands.status.facts import (
     Attention,
+    BadCopies,
     Disk,
     Facts,
     FailureGroup,
@@ -110,7 +111,12 @@ def _of_unrecorded_runs(facts: Facts) -> Iterator[Attention]:
 
 
 def _of_copies(facts: Facts) -> Iterator[Attention]:
-    for bad in facts.bad_copies:
+    yield from of_copies(facts.bad_copies)
+
+
+def of_copies(bad_copies: Iterable[BadCopies]) -> Iterator[Attention]:
+    """Copies that are lost or damaged: the one table for `status` and `health`."""
+    for bad in bad_copies:
         where = one_line(bad.provider_name or f"con id {bad.provider_id}")
         text = f"{counted(bad.count, *NOT_WHOLE)}, según una auditoría; por ejemplo {bad.example_uuid}: {bad.detail}"
         advice = f"ejecute janitor-daemon audit --provider {bad.provider_id}, que dice cuáles y qué hacer con cada una"

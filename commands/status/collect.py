@@ -83,7 +83,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         latest_failures=tuple(map(dict, database.ask("list_failures", {"page_size": FAILURES_SHOWN}))),
         deletions_unfinished=tables["deletions_unfinished"],
         leftovers=leftovers(database, known),
-        bad_copies=tuple(_bad_copies(database, known)),
+        bad_copies=tuple(bad_copies(database, known)),
         runs=runs_under_way(database, settings),
         hosts=host_rows,
         jobs=jobs,
@@ -239,8 +239,8 @@ def _failures(database: Database, known: Mapping[int, Known]) -> Iterator[Failur
         )  # fmt: skip
 
 
-def _bad_copies(database: Database, known: Mapping[int, Known]) -> Iterator[BadCopies]:
-    """None where this role may not read what audits found."""
+def bad_copies(database: Database, known: Mapping[int, Known]) -> Iterator[BadCopies]:
+    """Copies that an audit found lost or damaged. None where this role may not read what audits found."""
     if database.missing_job_rights({"janitor_audits": "SELECT"}):
         return
     for row in database.ask("status_bad_copies"):

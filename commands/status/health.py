@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from commands.jobs import list_jobs
-from commands.status.attention import of_migration
-from commands.status.collect import database_faults, migration_state, waiting, with_roots
+from commands.jobs import list_jobs, status_of_jobs
+from commands.status.attention import of_copies, of_migration
+from commands.status.collect import bad_copies, database_faults, migration_state, waiting, with_roots
 from commands.status.disks import look_at_disks
 from commands.status.providers import known_providers, providers
 from commands.status.runs import hosts, runs_under_way
@@ -77,7 +77,10 @@ def examine(settings: Settings, limit_seconds: float = LIMIT_SECONDS) -> Health:
     started = time.monotonic()
     found: dict[str, Part] = {}
     tasks: tuple[Callable[[], Mapping[str, Part]], ...] = (
-        *(lambda: _database_parts(settings), lambda: _disks(settings), lambda: _migration_part(settings)),
+        lambda: _database_parts(settings),
+        lambda: _disks(settings),
+        lambda: _part_of_its_own("migration", _migration_faults, settings),
+        lambda: _part_of_its_own("copies", _copy_faults, settings),
     )
     threads = [
         threading.Thread(target=lambda task=task: found.update(task()), name="health", daemon=True) for task in tasks
@@ -92,7 +95,10 @@ def examine(settings: Settings, limit_seconds: float = LIMIT_SECONDS) -> Health:
         "jobs": found.get("jobs", Part(DEGRADED, ("no se sabe sin la base de datos",))),
         "disks": found.get("disks", Part(DEGRADED, (f"algún disco {silent}",))),
         "providers": found.get("providers", Part(DEGRADED, ("no se sabe sin la base de datos",))),
-        "migration": found.get("migration", Part(DEGRADED, (f"la base de datos o algún disco {silent}",))),
+        **{
+            name: found.get(name, Part(DEGRADED, (f"la base de datos o algún disco {silent}",)))
+            for name in ("migration", "copies")
+        },
     }
     return Health(parts, time.monotonic() - started)
 
@@ -151,15 +157,17 @@ def _provider_faults(database: Database) -> Iterator[str]:
             yield f"{provider.name or provider.provider_id} no se puede usar: {provider.error}"
 
 
-def _migration_part(settings: Settings) -> Mapping[str, Part]:
+def _part_of_its_own(
+    name: str, faults: Callable[[Database, Settings], Iterable[str]], settings: Settings
+) -> Mapping[str, Part]:
     """By a connection of its own, because it looks at disks that may not answer."""
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         database.limit_statements(STATEMENT_LIMIT_SECONDS)
         try:
             database.connect()
-            return {"migration": _part(_migration_faults(database, settings))}
+            return {name: _part(faults(database, settings))}
         except DatabaseError:
-            return {"migration": Part(DEGRADED, ("no se sabe sin la base de datos",))}
+            return {name: Part(DEGRADED, ("no se sabe sin la base de datos",))}
 
 
 def _migration_faults(database: Database, settings: Settings) -> Iterator[str]:
@@ -170,6 +178,18 @@ def _migration_faults(database: Database, settings: Settings) -> Iterator[str]:
     has_roots = any(disk.purpose == "root" for disk in disks)
     for attention in of_migration(migration, pending, now, "", has_roots=has_roots):
         yield f"{attention.subject}: {attention.text}"
+
+
+def _copy_faults(database: Database, settings: Settings) -> Iterator[str]:
+    """Copies of executions that an audit found lost or damaged, and what jobs find wrong with what they keep: backups.
+
+    Whatever `status` says of them needs a person.
+    """
+    for attention in of_copies(bad_copies(database, known_providers(database))):
+        yield f"{attention.subject}: {attention.text}"
+    for _, finding in status_of_jobs(database, settings):
+        if not finding.in_order:
+            yield f"{finding.subject}: {finding.text}"
 
 
 def _disks(settings: Settings) -> Mapping[str, Part]:

@@ -175,7 +175,7 @@ def _state(each: Provider, clock: Clock) -> str:
     if each.state == "usable":
         return f"{role}; se puede usar (último éxito {clock.when(each.last_good_at)})"
     if each.state == "unknown":
-        return f"{role}; todavía no se le ha enviado nada"
+        return f"{role}; todavía no se le ha enviado ninguna ejecución"
     since = f" desde {clock.when(each.since)}" if each.since else ""
     return f"{role}; NO se puede usar{since}: {each.error}"
 

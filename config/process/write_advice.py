@@ -36,7 +36,7 @@ def _advice_of_rights(path: Path, existing: Path) -> str:
     if existing not in (path, path.parent) and os.access(existing, os.X_OK):
         return f"cree el directorio {one_line(path.parent)} para el usuario {user}, o "
     whose = f"{where} es de {owner} y el programa corre como {user}"
-    if _is_to_be_left_alone(existing):
+    if is_to_be_left_alone(existing):
         return f"{whose}: "
     return f"{whose}: ejecute chown {user} {where}, o "
 
@@ -45,7 +45,7 @@ def _is_writable_directory(path: Path) -> bool:
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
-def _is_to_be_left_alone(path: Path) -> bool:
+def is_to_be_left_alone(path: Path) -> bool:
     """Whether it is a system directory or a user's home."""
     real_path = os.path.realpath(path)
     try:

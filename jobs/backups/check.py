@@ -25,7 +25,7 @@ from sql.snapshots import SnapshotSession
 
 def check(context: Context) -> Iterator[Finding]:
     """Look at the programs, the directory and the rows. Raises `DatabaseError` for the daemon's own database."""
-    yield _programs(context.own_settings.database_url or context.settings.database_url, context.own_settings.programs)
+    yield _programs(context)
     try:
         yield from status(context)
     except SchemaError:  # others report missing rights and tables
@@ -64,10 +64,13 @@ def status(context: Context) -> Iterator[Finding]:
     yield from off_site_findings(shelf, settings, records.last_signs, clock)
 
 
-def _programs(database_url: str, directory: Path | None) -> Finding:
+def _programs(context: Context) -> Finding:
+    own: BackupSettings = context.own_settings
     try:
-        return _programs_for(database_url, directory)
-    except (BackupError, DatabaseError) as error:
+        return _programs_for(own.database_url or context.settings.database_url, own.programs)
+    except DatabaseError as error:
+        return bad(SUBJECT, f"{'BACKUP_DATABASE_URL: ' if own.database_url else ''}{error}")
+    except BackupError as error:
         return bad(SUBJECT, str(error))
 
 

@@ -44,6 +44,7 @@ JOB = Job(
     commands=Ref("jobs.backups.commands:backup"),
     settings=Ref("jobs.backups.settings:BackupSettings"),
     switches=("BACKUP_ENABLED",),
+    required=Ref("jobs.backups.keeping.place:require_settings"),
     when_off="indique BACKUP_ENABLED=true",
     rights=RIGHTS,
     counts={

@@ -22,7 +22,8 @@ from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
 from jobs.backups.keeping.damage import require_base
-from jobs.backups.keeping.disposal import delete, is_open_to_others, keep, kept_after_all, to_delete
+from jobs.backups.keeping.disposal import delete, keep, kept_after_all, to_delete
+from jobs.backups.keeping.place import open_to_others, why_not_writable
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
@@ -83,8 +84,8 @@ def _counts_of(made: BackupFile) -> dict[str, int]:
     }
 
 
-def preview(context: Context) -> None:
-    """Say which backup a run would make, and which it would delete."""
+def preview(context: Context) -> Outcome:
+    """Say which backup a run would make, and which it would delete; where it could not write one, that fails."""
     require_recipients(context.own_settings.recipients)
     with contextlib.closing(Delivery.of(context)) as delivery:
         own = _Run.of(context, delivery)
@@ -95,6 +96,11 @@ def preview(context: Context) -> None:
         delivery.look(own.shelf())
         for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
             context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
+    if (fault := why_not_writable(own.directory)) is None:
+        return Outcome()
+    text = f"no se podría escribir en {one_line(own.directory)} (BACKUP_PATH): {fault}"
+    context.say("backup_would_fail", f"[simulación] {text}", logging.ERROR)
+    return Outcome(failures=(text,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,8 @@ class _Run:
         except Exception as error:
             is_known = isinstance(error, (BackupError, DatabaseError))
             reason = one_line(error if is_known else unexpected(error))
+            if isinstance(error, DatabaseUnavailable) and self.is_of_another_database:
+                reason = f"BACKUP_DATABASE_URL: {reason}"
             self.records.fail(beginning.attempt, choice.kind, reason)
             if isinstance(error, BackupInterrupted):
                 raise RunInterrupted(reason) from error
@@ -236,8 +244,13 @@ class _Run:
 
     def note_lost_database(self, report: TickReport) -> None:
         """The run ends as if it had no database, unless another database is being backed up."""
-        if self.settings.database_url in ("", self.context.settings.database_url):
+        if not self.is_of_another_database:
             report.note_problem(EXIT_DATABASE)
+
+    @property
+    def is_of_another_database(self) -> bool:
+        """Whether a database other than the program's own is backed up."""
+        return self.settings.database_url not in ("", self.context.settings.database_url)
 
     # Copies at providers
 
@@ -265,9 +278,8 @@ class _Run:
         missing = shelf.missing()
         for backup in missing:
             self._tell_missing(backup)
-        if is_open_to_others(self.directory):
-            text = f"Otros usuarios pueden entrar en {self.directory} (BACKUP_PATH); ejecute chmod 700 en él"
-            self.context.say("backup_directory_open", text, logging.WARNING)
+        if (warning := open_to_others(self.directory)) is not None:
+            self.context.say("backup_directory_open", f"{warning[0].upper()}{warning[1:]}", logging.WARNING)
         gone = to_delete(shelf, self.settings.retention_days, self.context.now)
         keep(kept_after_all(shelf, gone), self.records)
         freed_bytes = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)

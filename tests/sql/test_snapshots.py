@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sql.errors import DatabaseError
+from demo.servers.postgres import EmbeddedPostgres
+from sql.errors import DatabaseError, DatabaseUnavailable
 from sql.snapshots import SnapshotSession, program_address, url_of_database
 
 TORN = (
@@ -14,6 +15,8 @@ TORN = (
     "postgresql://u:s3cret%zz@127.0.0.1:1/db",
     "host=127.0.0.1 user=u password='s3cret",
     "postgres//u:s3cret@127.0.0.1/db",
+    "postgresql://u:12@s3cret@127.0.0.1:1/db",
+    "postgresql://u:1/s3cret@127.0.0.1:1/db",
 )
 
 
@@ -22,6 +25,13 @@ def test_an_address_that_cannot_be_read_is_refused_without_quoting_it(address: s
     """In every function that takes one."""
     for use in (lambda: SnapshotSession(address, Path()), lambda: program_address(address),
                 lambda: url_of_database(address, "other")):  # fmt: skip
-        with pytest.raises(DatabaseError, match="no es una URI") as failure:
+        with pytest.raises(DatabaseError, match=r"no es una URI|sin codificar") as failure:
             use()
         assert "s3cret" not in f"{failure.value}{failure.value.__cause__}"
+
+
+def test_why_there_is_no_session_is_said_as_of_every_connection(postgres: EmbeddedPostgres) -> None:
+    wrong = postgres.url_of("falta").replace("janitor:", "janitor:x")
+    with pytest.raises(DatabaseUnavailable) as failure:
+        SnapshotSession(wrong, Path())
+    assert str(failure.value).startswith("no se puede usar la base de datos: el usuario o la contraseña no son")

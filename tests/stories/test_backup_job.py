@@ -22,6 +22,7 @@ from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
 from tests.json_schemas import require_valid
 from tests.processes import is_alive, wait_until
+from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
 
 FULL, DIFFERENTIAL = "COMPLETO", "DIFERENCIAL"
@@ -164,6 +165,8 @@ def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installati
     with sage.start("backup", "run", BACKUP_PG_BIN=str(programs)) as running:
         wait_until(lambda: history(sage) == [(FULL, UNDER_WAY)], 30)
         assert sage.run("backup", "run").exit_code == 75
+        refused = sage.run("backup", "clean")
+        assert (refused.exit_code, "repita la orden cuando acabe" in str(refused)) == (75, True)
         running.stop(signal.SIGKILL)
     gate.unlink()
     done(sage.run("backup", "run"))
@@ -371,3 +374,43 @@ def test_the_tick_proves_what_it_has_made_and_so_does_an_order_on_a_given_server
     assert sage.rows("SELECT FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%'") == []
     (row,) = sage.rows("SELECT verified_at FROM janitor_backups")
     assert row["verified_at"] is not None
+
+
+def test_settings_with_which_no_backup_is_made_are_found_by_each_command(sage: Installation) -> None:
+    """In a root it would be migrated with an execution; a password that libpq cuts in two is shown to nobody."""
+    sage.environment["JANITOR_ROOTS"] = str(sage.executions)
+    inside = {"BACKUP_PATH": str(sage.executions / "copias")}
+    torn = {"BACKUP_DATABASE_URL": "postgresql://janitor:12@s3cret@127.0.0.1:1/sage"}
+    for variable, changed in (("BACKUP_PATH", inside), ("BACKUP_DATABASE_URL", torn)):
+        for command, exit_code in ((("run", "backup"), 2), (("jobs",), 0), (("check",), 1), (("health",), 1)):
+            run = sage.run(*command, **changed)
+            assert (run.exit_code, f"{variable}: " in str(run), "s3cret" in str(run)) == (exit_code, True, False), run
+    assert history(sage) == []
+
+
+def test_where_nothing_can_be_written_a_dry_run_and_check_say_so(sage: Installation) -> None:
+    copies(sage).touch()
+    for command in (("run", "backup", "--dry-run"), ("check",), ("run", "backup")):
+        run = sage.run(*command)
+        assert (run.exit_code, f"escribir en {copies(sage)}" in str(run), "no es un directorio" in str(run)) == (
+            1, True, True,
+        ), run  # fmt: skip
+        assert "chmod" not in str(run)
+
+
+def test_health_says_what_status_says_of_backups(sage: Installation) -> None:
+    done(sage.run("backup", "run"))
+    assert "copies: " not in sage.run("health").output
+    (row,) = sage.rows("SELECT ruta_archivo FROM historial_backup")
+    Path(row["ruta_archivo"]).unlink()
+    run = sage.run("health")
+    assert (run.exit_code, "copies: copias de seguridad: 1 copia hecha no está en el disco" in run.output) == (1, True)
+
+
+def test_which_address_leads_nowhere_is_said_where_another_database_is_backed_up(sage: Installation) -> None:
+    elsewhere = f"postgresql://janitor@127.0.0.1:{refused_port()}/sage"
+    for command in (("check",), ("run", "backup")):
+        run = sage.run(*command, BACKUP_DATABASE_URL=elsewhere)
+        assert run.exit_code == 1, str(run)
+        assert "BACKUP_DATABASE_URL: no se puede usar la base de datos: en esa dirección" in str(run)
+    assert history(sage) == [(FULL, FAILED)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -218,6 +219,7 @@ def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
     arguments = ("backup", "rebuild", "--provider", "nas", "--prefix", PREFIX)
     found = done(new.run(*arguments, "--dry-run")).output
     assert ("2 copias enteras" in found, "--prefix" in found) == (True, False)
+    assert re.search(r"_FULL\.sql\.gz\.age, COMPLETO, del \d{4}-\d\d-\d\d \d\d:\d\d$", found, re.MULTILINE), found
     elsewhere = done(new.run(*arguments[:-2], "--dry-run")).output
     assert "0 copias enteras en nas, por debajo de su raíz; si la " in elsewhere
     assert history(new) == []

@@ -568,7 +568,8 @@ def test_health_is_the_worst_of_its_parts(installation: Installation, nas: Desti
     assert "no escucha ningún servidor" in run.output, str(run)
     run = installation.run("health", "--json", DATABASE_URL=_at(installation.database_url, refused_port()))
     assert run.exit_code == 3
-    require_health(json.loads(run.output), "caido", "database", "jobs", "disks", "providers", "migration")
+    broken = ("database", "jobs", "disks", "providers", "migration", "copies")
+    require_health(json.loads(run.output), "caido", *broken)
 
 
 def test_status_and_health_need_a_person_for_the_same_of_migration(

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import stat
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from config.logs import emit, one_line
 from jobs.backups.creation.dump import require_no_interruption
@@ -21,8 +19,6 @@ from jobs.backups.files import NAME, disk_errors, sync_directory
 from jobs.backups.keeping.retention import deletable
 from jobs.backups.keeping.shelf import Shelf, files_of, is_there
 from jobs.backups.records import Backup, Records
-
-MODE = 0o700
 
 
 def to_delete(shelf: Shelf, days: int, now: datetime) -> list[Backup]:
@@ -136,11 +132,3 @@ def _remove_files(backup: Backup) -> None:
                 path.unlink()
         with contextlib.suppress(FileNotFoundError):
             sync_directory(backup.path.parent)
-
-
-def is_open_to_others(directory: Path) -> bool:
-    """Whether others than its owner can enter the directory of the backups."""
-    try:
-        return stat.S_IMODE(directory.stat().st_mode) & ~MODE != 0
-    except OSError:
-        return False

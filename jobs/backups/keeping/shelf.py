@@ -179,6 +179,14 @@ def is_there(backup: Backup) -> bool:
         return False
 
 
+def is_gone(directory: Path) -> bool:
+    """Whether nothing has its name. What this user may not look at may be there."""
+    try:
+        return not directory.exists()
+    except OSError:
+        return False
+
+
 def is_whole(backup: Backup) -> bool:
     """Whether its file is seen, and is not known to be damaged."""
     return backup.damaged is None and is_there(backup)
@@ -198,5 +206,5 @@ def files_of(backup: Backup) -> Iterable[Path]:
 
 def require_directory(directory: Path, shelf: Shelf) -> None:
     """Raise `DiskError` where backups were made in a directory that is gone. The first backup of all creates it."""
-    if not directory.exists() and shelf.has_made_in(directory):
+    if is_gone(directory) and shelf.has_made_in(directory):
         raise DiskError(why_missing(directory))

@@ -14,8 +14,8 @@ from config.text.plurals import counted
 from config.text.times import Clock
 from config.text.wording import reason_of
 from jobs.backups.files import SPACE_MARGIN
-from jobs.backups.keeping.disposal import is_open_to_others
-from jobs.backups.keeping.shelf import Shelf, is_there, why_missing
+from jobs.backups.keeping.place import open_to_others, why_not_writable
+from jobs.backups.keeping.shelf import Shelf, is_gone, is_there, why_missing
 from jobs.backups.records import Backup, readable_size
 from jobs.findings import Finding, advised, bad, good
 
@@ -157,12 +157,15 @@ def room(directory: Path, shelf: Shelf) -> Room:
 
 
 def describe_room(directory: Path, shelf: Shelf) -> Iterator[Finding]:
-    """Whether the next one fits, and whether others can read it."""
-    if not directory.exists():
+    """Whether the next one can be written, whether it fits, and whether others can read it."""
+    if (fault := why_not_writable(directory)) is not None:
+        yield bad(SUBJECT, f"no se puede escribir en {one_line(directory)} (BACKUP_PATH): {fault}")
+        return
+    if is_gone(directory):
         yield good(SUBJECT, f"{directory} (BACKUP_PATH) no existe aún; la primera copia lo crea")
         return
-    if is_open_to_others(directory):
-        yield advised(SUBJECT, f"otros usuarios pueden entrar en {directory} (BACKUP_PATH); ejecute chmod 700 en él")
+    if (warning := open_to_others(directory)) is not None:
+        yield advised(SUBJECT, warning)
     try:
         found = room(directory, shelf)
     except OSError as error:
@@ -191,7 +194,7 @@ def _shown(instant: datetime | None, clock: Clock) -> str:
 
 def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> Sequence[Finding]:
     """All findings; if the directory is gone, none that merely follows from that."""
-    if not directory.exists() and shelf.has_made_in(directory):
+    if is_gone(directory) and shelf.has_made_in(directory):
         return [bad(SUBJECT, why_missing(directory))]
     described = [*describe_lost(shelf), *describe_dated_ahead(shelf)]
     return [*described, *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]

@@ -65,7 +65,8 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
         copies = found_copies(vault.stores, number, directory, settings.time_zone)
         if dry_run:
             for copy in copies:
-                click.echo(one_line(f"Hay {copy.spot.key}, {copy.backup.kind}, del {copy.backup.made.isoformat()}"))
+                made = f"{copy.backup.made.astimezone():%Y-%m-%d %H:%M}"
+                click.echo(one_line(f"Hay {copy.spot.key}, {copy.backup.kind}, del {made}"))
         else:
             identity = database_identity(settings.database_url)
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))

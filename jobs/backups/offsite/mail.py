@@ -69,7 +69,8 @@ def send(mailbox: Mailbox, message: EmailMessage) -> None:
     try:
         mail.send(mailbox, message)
     except mail.MailNotSent as error:
-        raise MailNotSent(str(error)) from error
+        advice = "; es demasiado grande para ese servidor: baje BACKUP_MAIL_MAX_MB" if error.is_too_large else ""
+        raise MailNotSent(f"{error}{advice}") from error
 
 
 def _envelope(backup: Backup, mailbox: Mailbox, recipient: str) -> EmailMessage:

@@ -47,6 +47,17 @@ WHAT_TO_DO = (
         ),
     ),
     (
+        r"must be owner of (?P<what>.+?)(?: at character| ·|$)",
+        (
+            "eso solo lo puede su dueño: restaure como superusuario o como el dueño de la base de datos "
+            "(ALTER DATABASE … OWNER TO {user})"
+        ),
+    ),
+    (
+        r"in a read-only transaction|during recovery",
+        "ese servidor, o esa base de datos, solo admite lecturas, como una réplica: restaure en el primario o en otra",
+    ),
+    (
         r'(?P<role>".+?") already exists',
         (
             "en la base de datos ya hay {role}, y la copia también lo tiene: con --force o sin él solo se puede "

@@ -474,6 +474,16 @@ def needs_person(auditing: Auditing, exit_code: int) -> list[dict[str, Any]]:
     return found
 
 
+def copies_by_health(auditing: Auditing, exit_code: int) -> list[str]:
+    """What `health` says of copies."""
+    run = auditing.installation.run("health", "--json")
+    assert run.exit_code == exit_code, str(run)
+    told = json.loads(run.output)
+    require_valid("health", told)
+    found: list[str] = told["parts"]["copies"]["texts"]
+    return found
+
+
 def test_a_bad_copy_is_named_by_status_and_by_each_audit_until_it_is_whole_again(auditing: Auditing) -> None:
     """Whoever found it: the rolling audit or an operator. Its listing shows nothing wrong, so it is read each time."""
     content = damage(auditing)
@@ -486,6 +496,7 @@ def test_a_bad_copy_is_named_by_status_and_by_each_audit_until_it_is_whole_again
     assert bad["text"].startswith("1 copia no está entera, según una auditoría; por ejemplo uno: 1 fichero tiene otros")
     assert f"audit --provider {auditing.provider_id}" in bad["advice"]
     assert bad["since"] is not None
+    assert copies_by_health(auditing, 1) == [f"{bad['subject']}: {bad['text']}"]
     report = auditing.audit()
     assert kinds(report) == [(Kind.DAMAGED, PLACES["uno"])]
     assert checked(report) == {"checksum": 0, "read_back": 0, "not_checked": 1}
@@ -495,6 +506,7 @@ def test_a_bad_copy_is_named_by_status_and_by_each_audit_until_it_is_whole_again
     assert checked(report) == {"checksum": 0, "read_back": 1, "not_checked": 1}
     assert recorded(auditing) == {"dos": "whole", "uno": "whole"}
     assert needs_person(auditing, 0) == []
+    assert copies_by_health(auditing, 0) == []
 
 
 def test_names_and_sizes_alone_are_not_recorded(auditing: Auditing) -> None:

@@ -63,14 +63,14 @@ class MailServer:
         return AuthResult(success=is_known, handled=False)
 
     @contextlib.contextmanager
-    def serving(self, tls: ssl.SSLContext) -> Iterator[int]:
+    def serving(self, tls: ssl.SSLContext, largest_bytes: int = 2**25) -> Iterator[int]:
         """Its port, within the block."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         controller = Controller(
             self, hostname="127.0.0.1", port=port, tls_context=tls, require_starttls=True, auth_required=True,
-            authenticator=self._authenticate, ready_timeout=60,
+            authenticator=self._authenticate, ready_timeout=60, data_size_limit=largest_bytes,
         )  # fmt: skip
         controller.start()
         try:
@@ -139,6 +139,21 @@ def test_with_recipients_only_what_is_encrypted_leaves(server: tuple[MailServer,
     assert attached.get_filename() == f"{NAME}.age"
     assert pyrage.decrypt(attached.get_content(), [key]) == backup.path.read_bytes()
     assert [path.name for path in backup.path.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_is_too_large_for_the_server_is_refused_with_what_to_do(
+    authority: PrivateAuthority, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    mail = MailServer()
+    with (
+        mail.serving(authority.server_context("127.0.0.1"), largest_bytes=1000) as port,
+        pytest.raises(
+            MailNotSent, match=r"respondió 552 .*; es demasiado grande para ese servidor: baje BACKUP_MAIL_MAX"
+        ),
+    ):
+        post(backup, port)
+    assert mail.messages == []
 
 
 def test_a_damaged_one_is_not_attached(server: tuple[MailServer, int], backup: Backup) -> None:

@@ -86,12 +86,16 @@ def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tm
         ),
         (("CREATE TABLE c ();", "ALTER TABLE c OWNER TO nobody_here;"), 'CREATE ROLE "nobody_here"'),
         (("CREATE TABLE c ();", "CREATE TABLE c ();"), "donde nada se llame igual; cree otra con createdb"),
+        (("COMMENT ON SCHEMA pg_catalog IS 'x';",), 'el dueño de la base de datos (ALTER DATABASE … OWNER TO "{own}")'),
+        (("SET TRANSACTION READ ONLY;", "CREATE TABLE c ();"), "solo admite lecturas, como una réplica: restaure en"),
     ],
 )
 def test_what_an_owner_may_not_do_is_reported_with_what_to_do(
     new_pair: Callable[..., Pair], tmp_path: Path, statements: tuple[str, ...], advice: str
 ) -> None:
-    """Looked for: members of roles, roles, rights of owners where a thing is made, and names that are taken."""
+    """Looked for: members of roles, roles, rights of owners where a thing is made, names that are taken, what only
+    owners may do, and servers that only read.
+    """
     plain_owner = new_pair(is_owner=True)
     own = plain_owner.role
     names = {"own": own, "other": f"other_than_{own}", "member": f"with_{own}"}
