@@ -27,6 +27,8 @@ from providers import build_provider
 from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
 from tests.servers.accepting import AcceptingServer
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 LARGE_BYTES = 1024 * 1024 * 1024
 """So large that it is asked for in ranges, where there are any."""
 
