@@ -287,6 +287,13 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def quick_directory() -> Iterator[Path]:
+    """A directory in memory where there is some: a disk's file system takes seconds for thousands of files."""
+    with tempfile.TemporaryDirectory(prefix="janitor-test-", dir=os.environ.get(MEMORY_VARIABLE)) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
 def new_directory(tmp_path: Path) -> Path:
     """A path at which nothing is yet."""
     return tmp_path / "destination"
