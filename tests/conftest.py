@@ -24,6 +24,7 @@ import pytest
 from config.logs import redactor
 from demo.servers.postgres import EmbeddedPostgres
 from tests.botocore_data import share_botocores_data
+from tests.constants import A_TENTH_OF_THE_PATIENCE, change_constant
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.imports import import_own_part_first
@@ -276,6 +277,20 @@ def forgetful_redactor() -> Iterator[None]:
     known = dict(vars(redactor))
     yield
     vars(redactor).update(known)
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Providers that fail are given up after as many tries as usual, in a tenth of the time."""
+    for place, value in A_TENTH_OF_THE_PATIENCE.items():
+        change_constant(place, value, monkeypatch.setattr)
+
+
+@pytest.fixture
+def quick_directory() -> Iterator[Path]:
+    """A directory in memory where there is some: a disk's file system takes seconds for thousands of files."""
+    with tempfile.TemporaryDirectory(prefix="janitor-test-", dir=os.environ.get(MEMORY_VARIABLE)) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
+
+from tests.servers.accepting import AcceptingServer
 
 HOP_BY_HOP = frozenset({"connection", "content-length", "expect", "keep-alive", "transfer-encoding"})
 """Headers that speak of one connection: the proxy has two, and gives each its own."""
@@ -201,11 +203,11 @@ class HttpFaultProxy:
         self.target = urlsplit(target_url)
         self.strikes: Counter[str] = Counter()
         self.seen: list[str] = []
-        self.closed = threading.Event()
         self._faults = faults
         self._matches: Counter[int] = Counter()
         self._turn = threading.Lock()
         self._server = _Server(self, tls)
+        self.closed = self._server.stopped
         self.port: int = self._server.server_address[1]
         self._scheme = "https" if tls else "http"
         self.url = f"{self._scheme}://127.0.0.1:{self.port}"
@@ -236,34 +238,21 @@ class HttpFaultProxy:
         return None
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._server.start()
         return self
-
-    def _accept(self) -> None:
-        """Serve each connection in a thread of its own. Asks nothing again and again, as `serve_forever` does."""
-        while not self.closed.is_set():
-            with contextlib.suppress(OSError):  # a client that is gone already, or the end
-                self._server.process_request(*self._server.get_request())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.closed.set()
-        self._server.socket.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
-        self._server.server_close()
+        self._server.stop()
         missed = [fault.name for fault in self._faults if not self.strikes[fault.name]]
         assert kind is not None or not missed, f"never struck: {missed}"
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
+class _Server(AcceptingServer):
     def __init__(self, proxy: HttpFaultProxy, tls: ssl.SSLContext | None) -> None:
         self.proxy = proxy
-        super().__init__(("127.0.0.1", 0), _Handler)
-        if tls:
-            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        super().__init__(_Handler, tls)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news; anything else is printed as usual."""

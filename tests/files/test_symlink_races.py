@@ -55,6 +55,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "CLOCK_TICK_NS", 0)
 
 
+@pytest.fixture
+def tmp_path(quick_directory: Path) -> Path:
+    """Hundreds of times the same files."""
+    return quick_directory
+
+
 @dataclass
 class Outcomes:
     """How the rounds of a race ended."""

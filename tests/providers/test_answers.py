@@ -103,6 +103,7 @@ SENSELESS = {
 }
 
 
+@pytest.mark.usefixtures("little_patience")
 @pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 @pytest.mark.parametrize("case", SENSELESS)
 def test_an_answer_that_makes_no_sense_is_no_listing_and_no_object(

@@ -33,6 +33,8 @@ from tests.servers.azurite import Azurite
 from tests.servers.canned_http import Answer, CannedHttp
 from tests.sources import PatternSource
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 KEY = base64.b64encode(b"a key for no account").decode()
 SAS_TOKEN = "sv=2024-11-04&sp=rwdlac&sig=AbCdEf%3D"
 

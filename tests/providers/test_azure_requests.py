@@ -13,6 +13,8 @@ from providers import build_provider
 from providers.base import AccessDenied, DestinationMissing, Provider, ProviderError, ProviderUnavailable
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 MD5 = bytes(range(16))
 PROPERTIES = (
     "<Properties><Etag>0x1</Etag><Content-Length>5</Content-Length>"

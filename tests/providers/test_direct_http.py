@@ -43,6 +43,8 @@ from tests.processes import wait_until
 from tests.providers.test_tls import certificate_of_its_own
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BODY = b"content"
 END_OF_GET = b"\r\n\r\n"

@@ -32,6 +32,8 @@ from storage.lease import ClaimLost
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.sources import FailingSource, PatternSource
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 PART_SIZE_BYTES = CHUNK_SIZE_BYTES
 PARTS = 3
 LARGE_BYTES = (PARTS - 1) * PART_SIZE_BYTES + 5

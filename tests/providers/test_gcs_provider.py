@@ -40,6 +40,8 @@ from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.sources import FailingSource, PatternSource, sha256_of
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 SIZES = [0, 1, ONE_REQUEST_BYTES, ONE_REQUEST_BYTES + 1, PART_SIZE_BYTES, PART_SIZE_BYTES + 1, 3 * PART_SIZE_BYTES]
 SESSION = "/session?upload_id=as-good-as-a-password"
 

@@ -48,6 +48,8 @@ from tests.faults.http_proxy import ONCE, Exchange, Fault, HttpFaultProxy, Respo
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.sources import PatternSource, sha256_of
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 PARTS = 6
 PART_BYTES = 1024 * 1024
 """As many requests as with the parts that the program sends, of fewer bytes."""

@@ -111,10 +111,10 @@ def test_ordinary_names_stay_as_they_are(encoding: NameEncoding) -> None:
 
 
 @pytest.mark.parametrize("kind", ENCODINGS)
-def test_rclone_writes_the_same_names(kind: str, tmp_path: Path) -> None:
+def test_rclone_writes_the_same_names(kind: str, quick_directory: Path) -> None:
     """rclone copies files of odd names to a directory, writing them as it would for that kind of store."""
     encoding, rclone_encoding = ENCODINGS[kind]
-    original, copy = tmp_path / "original", tmp_path / "copy"
+    original, copy = quick_directory / "original", quick_directory / "copy"
     original.mkdir()
     # In a local directory, rclone takes the quote character for one that it has written itself. And to names of which
     # nothing but the look is that of `.` and `..` it adds a quote character, in case it has to write those.

@@ -247,6 +247,7 @@ def test_a_proxy_that_refuses_us_is_called_that_by_every_request(
     assert "hunter2" not in redactor.redact(caplog.text)
 
 
+@pytest.mark.usefixtures("little_patience")
 def test_a_proxy_that_does_not_answer_is_no_refusal(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     for name, refusal in refusals_of(at(destination, f"https://{NAME}")).items():

@@ -28,6 +28,8 @@ from providers.probes import (
 from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 THREADS = 8
 
 

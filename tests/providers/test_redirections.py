@@ -18,6 +18,8 @@ from providers.base import BytesSource, InvalidProviderSettings, Provider, Provi
 from tests.servers.canned_http import Answer, CannedHttp
 from tests.sources import PatternSource
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 CREDENTIALS = {
     "s3": {"access_key": "a", "secret_key": "clave"},
     "azure": {"account_name": "cuenta", "account_key": "Y2xhdmU="},

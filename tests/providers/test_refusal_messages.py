@@ -24,6 +24,8 @@ from providers.shared import answers
 from providers.shared.answers import clock_is_off
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 
 def refusal(status: int, code: str, more: str = "", **headers: str) -> Answer:
     content = f"<Error><Code>{code}</Code><Message>lo que dice el servidor</Message>{more}</Error>"

@@ -23,6 +23,8 @@ from providers.base import AccessDenied, BytesSource, Provider, ProviderError, P
 from providers.s3 import credentials
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 SMALL, MEDIUM, LARGE = 10, 1024 * 1024, 20 * 1024 * 1024
 OBJECT = {"ETag": '"x"', "Last-Modified": "Mon, 02 Jan 2006 15:04:05 GMT"}
 

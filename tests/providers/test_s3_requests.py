@@ -35,6 +35,8 @@ from providers.base import (
 )
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 ETAG = "5d41402abc4b2a76b9719d911017c592"
 

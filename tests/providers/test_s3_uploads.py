@@ -95,6 +95,7 @@ def part(number: int) -> str:
 CUT = reset_in_the_request(PART_SIZE_BYTES // 2)
 
 
+@pytest.mark.usefixtures("little_patience")
 @pytest.mark.parametrize(
     ("effect", "name"),
     [(SLOW_DOWN, name) for name in SOME] + [(CUT, "s3-rclone"), (refuse("s3", 500, "InternalError"), "s3-rclone")],

@@ -12,7 +12,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from config.models import ProviderRow
 from providers import build_provider
 from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
+from tests.servers.accepting import AcceptingServer
+
+pytestmark = pytest.mark.usefixtures("little_patience")
 
 LARGE_BYTES = 1024 * 1024 * 1024
 """So large that it is asked for in ranges, where there are any."""
@@ -48,23 +51,19 @@ class Impostor:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
                 """Say nothing."""
 
-        class Server(ThreadingHTTPServer):
+        class Server(AcceptingServer):
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Whoever hangs up is right to."""
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate_of_its_own(directory))
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self._server = Server(Handler, context)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._server.start()
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.stop()
 
 
 def certificate_of_its_own(directory: Path) -> Path:

@@ -420,6 +420,7 @@ def test_what_goes_wrong_once_is_repaired(
     assert lying_sftp_server.logins - logins <= MOST_CONNECTIONS
 
 
+@pytest.mark.usefixtures("little_patience")
 @pytest.mark.parametrize(
     ("expected", "faults"), [pytest.param(expected, faults, id=name) for name, expected, faults in REFUSED]
 )
@@ -504,6 +505,7 @@ def test_a_base_directory_that_vanishes_in_the_middle_is_never_created_again(
     assert not bench.destination.directory.exists()
 
 
+@pytest.mark.usefixtures("little_patience")
 @pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize("kind", ["WRITE", "RENAME", "READDIR"])
 def test_a_server_that_stops_to_answer_is_given_up(

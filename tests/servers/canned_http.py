@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 
 from requests.structures import CaseInsensitiveDict
+
+from tests.servers.accepting import AcceptingServer
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ class CannedHttp:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
                 """Say nothing."""
 
-        self._server = _listening(Handler, tls, port)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._server = AcceptingServer(Handler, tls, port)
 
     def _count_connection(self) -> None:
         self.connections += 1
@@ -97,22 +97,13 @@ class CannedHttp:
         return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> CannedHttp:
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _listening(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None, port: int) -> ThreadingHTTPServer:
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    return server
+        self._server.stop()
 
 
 def _slowly(made: Answer) -> Iterator[bytes]:

@@ -27,6 +27,8 @@ from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.sources import PatternSource
 
+pytestmark = pytest.mark.usefixtures("little_patience")
+
 KEY = "p/ejecuciones/1.manifest.json"
 NEWER = b'{"of": "another run"}'
 SMALL_BYTES, LARGE_BYTES = 1000, PART_SIZE_BYTES + 1

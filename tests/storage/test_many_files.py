@@ -100,10 +100,10 @@ def peak_memory_bytes(root: Path, files: int) -> int:
 
 
 @pytest.mark.timeout(120)
-def test_a_million_files_fit_into_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_million_files_fit_into_the_memory(quick_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Database, "note_place", lambda *_, **__: None)
     monkeypatch.setattr(directory_names, "NAMES_SORTED_AT_ONCE", 200)
-    few, many = (peak_memory_bytes(tmp_path, files) for files in (FEW_FILES, MANY_FILES))
+    few, many = (peak_memory_bytes(quick_directory, files) for files in (FEW_FILES, MANY_FILES))
     bytes_per_file = (many - few) / (MANY_FILES - FEW_FILES)
     assert bytes_per_file * MOST_FILES < MEMORY_FOR_MOST_FILES_BYTES
 

@@ -304,6 +304,7 @@ def test_in_a_directory_everything_is_sent_again(bench: Bench) -> None:
     bench.require_complete(copy, manifest)
 
 
+@pytest.mark.usefixtures("little_patience")
 @pytest.mark.parametrize("bench", ["azure"], indirect=True)
 def test_blocks_that_an_earlier_attempt_staged_are_not_sent_again(bench: Bench) -> None:
     (bench.directory / "very large.bin").write_bytes(os.urandom(3 * PART_SIZE_BYTES))
@@ -562,6 +563,7 @@ def test_a_server_that_reads_all_it_holds_before_it_lists_it_has_the_time_for_th
     bench.require_complete(copy, manifest)
 
 
+@pytest.mark.usefixtures("little_patience")
 @with_checksums
 @pytest.mark.parametrize("earlier_attempts", [False, True])
 def test_a_server_that_has_fallen_silent_is_not_waited_for_as_if_it_read(

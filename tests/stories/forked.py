@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import select
@@ -23,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.constants import change_constant
 from tests.crash.program import connect_once, end_process, import_program
 from tests.repository import REPOSITORY
 
@@ -222,16 +222,7 @@ def _become(order: Mapping[str, Any]) -> None:
     os.environ.update(order["environment"])
     sys.argv = [str(REPOSITORY / "janitor_daemon.py"), *order["arguments"]]
     for place, value in order["constants"].items():
-        _change_constant(place, value)
-
-
-def _change_constant(place: str, value: float) -> None:
-    """Give a constant another value wherever it was imported to. What was computed from it stays as it is."""
-    *room, name = place.split("__")
-    usual = getattr(importlib.import_module(".".join(room)), name)
-    for module in list(sys.modules.values()):
-        if getattr(module, "__dict__", {}).get(name) is usual:
-            setattr(module, name, value)
+        change_constant(place, value, setattr)
 
 
 def _exit_code() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.constants import A_TENTH_OF_THE_PATIENCE
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
@@ -12,6 +13,11 @@ def change_constants(installation: Installation, **values: float) -> None:
     For constants that the program reads when it needs them, as nearly all are: commands stay forked.
     """
     installation.constants = values
+
+
+def lose_patience_soon(installation: Installation) -> None:
+    """Have the installation's commands give providers that fail a tenth of the time, and as many tries."""
+    change_constants(installation, **A_TENTH_OF_THE_PATIENCE)
 
 
 def use_program_with(installation: Installation, **values: object) -> None:

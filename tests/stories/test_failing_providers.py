@@ -13,6 +13,7 @@ import pytest
 from tests.destinations import Destination, local_destination
 from tests.stories.doors import Door, SilentDoor, refused_port
 from tests.stories.installation import Installation, Run
+from tests.stories.programs import lose_patience_soon
 from tests.stories.trees import require_stored, snapshot
 
 MakeDestination = Callable[[str], Destination]
@@ -122,6 +123,7 @@ def test_when_all_providers_are_down_nothing_is_lost_and_each_execution_is_named
         uuid: installation.small_execution(uuid) for uuid in ("uno", "dos", "tres", "cuatro", "cinco", "seis")
     }
     before = {uuid: snapshot(directory) for uuid, directory in directories.items()}
+    lose_patience_soon(installation)
 
     run = installation.run()
 
@@ -276,6 +278,7 @@ def test_what_was_pending_goes_to_the_primary_once_it_is_back(
 
 def _fail_halfway(installation: Installation, real: Destination, **trouble: bytes) -> tuple[int, Run]:
     """One tick whose primary, `real` behind a door, stores some files before the trouble; gives the primary's id."""
+    lose_patience_soon(installation)
     port = int(str(real.options["endpoint_url"]).rpartition(":")[2])
     with Door(port, **trouble) as door:
         primary = installation.add_provider(real.with_options(endpoint_url=door.url), "La primaria")

@@ -37,7 +37,7 @@ from tests.faults.http_effects import (
 )
 from tests.faults.http_proxy import EVERY, ONCE, Effect, Fault, HttpFaultProxy, Response
 from tests.stories.installation import Installation, Run
-from tests.stories.programs import change_constants
+from tests.stories.programs import lose_patience_soon
 from tests.stories.trees import require_stored, snapshot
 
 MakeDestination = Callable[[str], Destination]
@@ -48,11 +48,6 @@ WITH_SWIFT = ("s3-swift", "azure", "gcs")
 """One server of each kind: rclone's checks nothing that it is sent, Swift checks everything."""
 
 LEAKED = "FILTRADO"
-
-PATIENCE = {"providers__progress__ALIVE_SECONDS": 5.0, "providers__retries__LONGEST_PAUSE_SECONDS": 1.0}
-"""A third of the real patience with a provider that has just done something else well, with as many tries. A chain has
-some thirty providers to be given up.
-"""
 
 STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
     "s3": {
@@ -274,7 +269,7 @@ class Chain:
         self.nas_id = self.installation.add_provider(self.nas, "El NAS")
         primary, *others = [*self.ids.values(), self.nas_id]
         self.installation.configure(primary, *others)
-        change_constants(self.installation, **PATIENCE)
+        lose_patience_soon(self.installation)  # a chain has some thirty providers to be given up
         self.command = self.installation.start("--migrate-only", JANITOR_TRANSFERS="1")
         return self.command
 
@@ -432,6 +427,7 @@ def test_what_fails_once_is_repaired_and_the_primary_has_the_right_bytes(
         for uuid in small:
             installation.small_execution(uuid)
         _with_a_large_file(installation, "grande")
+        lose_patience_soon(installation)
         run = installation.run()
         assert run.exit_code == 0, str(run)
         # GCS' emulator gives links that lead to where an object came in.
@@ -464,6 +460,7 @@ def test_without_an_alternate_the_local_copy_stays_and_the_row_too(
                 installation.add_provider(behind(real, proxy.url), "La única"), eliminar_despues_de_migrar=True
             )
             before = snapshot(installation.small_execution("uno"))
+            lose_patience_soon(installation)
             started.append((installation, stack.enter_context(installation.start()), trouble, before))
         for installation, command, trouble, before in started:
             run = command.finish()

@@ -14,6 +14,7 @@ from tests.destinations import Destination
 from tests.processes import wait_until
 from tests.stories.doors import Door, refused_port
 from tests.stories.installation import Installation
+from tests.stories.programs import change_constants
 from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snapshot
 
 NEVER_AGAIN = {"attempts": 0, "leases": 0, "removals": 0}
@@ -133,6 +134,7 @@ def test_a_database_that_is_lost_in_the_middle_loses_nothing(
     patient: MakePatient, database_administrator: Callable[[str], None]
 ) -> None:
     case = patient(MANIFEST_IS_PUT)
+    change_constants(case.installation, sql__connection__LOST_FOR_SECONDS=3.0)
     original = copy_tree(case.directory, case.installation.directory / "original")
     (row,) = case.installation.rows("SELECT current_database() AS name")
     with case.installation.start() as command:

@@ -30,6 +30,7 @@ from tests.repository import REPOSITORY
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
+from tests.stories.programs import lose_patience_soon
 
 MakeDestination = Callable[[str], Destination]
 
@@ -371,6 +372,7 @@ def test_a_server_that_repeats_the_request_for_a_token_gives_nothing_away(bare_i
         rows = [Row(f"g {n}", "gcp", _service_account(marks, f"{server.url}/token"), {"bucket": "cubo"}) for n in "ab"]
         installation.configure(*_add(installation, rows))
         installation.small_execution("uno")
+        lose_patience_soon(installation)
         run = installation.run("--debug")
         _plant_derived(marks, server)
     assert run.exit_code == 1, str(run)
@@ -403,6 +405,7 @@ def test_wrong_fields_and_servers_that_are_not_there_give_nothing_away(
     )
     installation.configure(*_add(installation, rows))
     installation.small_execution("uno")
+    lose_patience_soon(installation)
     run = installation.run("--debug", JANITOR_LOG_FORMAT="json", **environment)
     check = installation.run("--debug", "check", **environment)
     assert (run.exit_code, check.exit_code) == (1, 1), str(run)

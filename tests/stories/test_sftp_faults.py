@@ -16,6 +16,7 @@ from tests.faults.sftp_liar import Fault, LyingSftpServer
 from tests.faults.sftp_line import Direction, FaultyLine, LineFault, Trouble, unroutable_port
 from tests.servers.asyncssh_server import AsyncSsh
 from tests.stories.installation import Installation, Run
+from tests.stories.programs import lose_patience_soon
 from tests.stories.trees import Snapshot, require_stored, snapshot
 
 NOTHING_UNFINISHED = {"attempts": 0, "leases": 0, "removals": 0}
@@ -97,6 +98,7 @@ class Scene:
 @pytest.fixture
 def scene(installation: Installation, lying_sftp_server: LyingSftpServer, nas: Destination) -> Iterator[Scene]:
     """Everything well so far."""
+    lose_patience_soon(installation)
     primary = sftp_destination("sftp-liar", lying_sftp_server)
     primary_id = installation.add_provider(primary, "La lejana")
     alternate_id = installation.add_provider(nas, "El NAS")
