@@ -5637,6 +5637,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a database of very many tables is not backed up, as two programs lock them at once",
+        "jobs/backups/creation/dump.py",
+        "    except TooManyLocks:\n",
+        "    except ZeroDivisionError:\n",
+        (f"{BACKUP_TESTS}test_failures.py::test_programs_whose_locks_have_no_room_together_run_in_turn",),
+    ),
+    Mutant(
+        "backups",
         "a differential is applied to any database",
         "jobs/backups/statements/prologue.sql",
         "IF held IS DISTINCT FROM '{{base}}' AND",
