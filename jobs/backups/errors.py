@@ -15,6 +15,10 @@ class DumpFailed(BackupError):
     """`pg_dump` failed, or what it wrote is not whole."""
 
 
+class TooManyLocks(DumpFailed):
+    """The server has no room for the locks of so many tables at once."""
+
+
 class TablesBusy(BackupError):
     """Other sessions change tables and hold their locks: a later try may succeed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from config.text.wording import reason_of
@@ -18,7 +19,10 @@ class LogLeft(Exception):
 def left_for(error: OSError) -> LogLeft:
     """Why the system keeps this program from a log; where a right is missing, which ones it takes."""
     if isinstance(error, PermissionError):
-        return LogLeft(f"{reason_of(error)}; este usuario necesita leerlo y escribir en su directorio")
+        needed = "este usuario necesita leerlo y escribir en su directorio"
+        if error.errno == errno.EPERM:
+            needed += "; si ya puede, mire con lsattr si uno u otro está protegido (i, a) y quítelo con chattr"
+        return LogLeft(f"{reason_of(error)}; {needed}")
     return LogLeft(reason_of(error))
 
 

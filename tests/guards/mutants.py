@@ -5410,6 +5410,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+ORDER_OF_THINGS = f"{BACKUP_TESTS}test_order_of_things.py::"
 RUNS_AND_REACHES_NOTHING = "test_a_server_of_its_own_runs_no_program_and_reaches_no_other_server"
 RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}test_exactness.py::"
@@ -5604,6 +5605,54 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "partitions with columns in another order get the values of other columns",
+        "jobs/backups/creation/dump_parser.py",
+        "            places = _places(usual.columns, event.columns)\n",
+        "",
+        (f"{ORDER_OF_THINGS}test_the_rows_of_all_partitions_come_in_the_order_of_the_first_one",),
+    ),
+    Mutant(
+        "backups",
+        "new rows come before rows that a constraint wants gone",
+        "jobs/backups/creation/differential.py",
+        "writer.write(comparison, deletions.write, rows.write)",
+        "writer.write(comparison, rows.write, rows.write)",
+        (f"{ORDER_OF_THINGS}test_a_constraint_may_look_at_rows_of_another_table",),
+    ),
+    Mutant(
+        "backups",
+        "a psqlrc without AUTOCOMMIT undoes a full backup at its end",
+        "jobs/backups/statements/full_head.sql",
+        "\\set AUTOCOMMIT on\n",
+        "",
+        (f"{ORDER_OF_THINGS}test_what_psql_is_told_at_its_start_loses_no_row",),
+    ),
+    Mutant(
+        "backups",
+        "views are filled in another time zone",
+        "jobs/backups/statements/refresh.sql",
+        "      PERFORM pg_catalog.set_config(s.name, s.value, true);\n",
+        "      NULL;\n",
+        (f"{ORDER_OF_THINGS}test_materialised_views_are_filled_as_in_the_database_that_was_backed_up",),
+    ),
+    Mutant(
+        "backups",
+        "a role whose name is no text here stops every backup",
+        "jobs/backups/queries/list_roles.sql",
+        "pg_catalog.textsend(rolname::text)",
+        "pg_catalog.convert_to(rolname, pg_catalog.getdatabaseencoding())",
+        (f"{ORDER_OF_THINGS}test_the_name_of_another_role_may_be_no_text_here",),
+    ),
+    Mutant(
+        "backups",
+        "a database of very many tables is not backed up, as two programs lock them at once",
+        "jobs/backups/creation/dump.py",
+        "    except TooManyLocks:\n",
+        "    except ZeroDivisionError:\n",
+        (f"{BACKUP_TESTS}test_failures.py::test_programs_whose_locks_have_no_room_together_run_in_turn",),
+    ),
+    Mutant(
+        "backups",
         "a differential is applied to any database",
         "jobs/backups/statements/prologue.sql",
         "IF held IS DISTINCT FROM '{{base}}' AND",
@@ -5776,8 +5825,8 @@ BACKUPS = (
         "backups",
         "a view that cannot be computed costs all changes",
         "jobs/backups/statements/refresh.sql",
-        "EXCEPTION WHEN others THEN\n",
-        "EXCEPTION WHEN assert_failure THEN\n",
+        "EXCEPTION WHEN others THEN\n  IF",
+        "EXCEPTION WHEN assert_failure THEN\n  IF",
         (f"{EXACT}test_views_that_cannot_be_filled_cost_no_rows",),
     ),
     Mutant(

@@ -129,7 +129,8 @@ def _require_whole(base: Path, description: Description) -> None:
         if size != description.size_bytes:
             raise FullBackupNeeded(f"{base.name} no tiene el tamaño que dice su descripción")
         head = next(inflated_here(base, 0, description.data_start), b"")
-        if not head.startswith(render("full_head", id=description.id)):
+        named = render("full_head", id=description.id).partition(b"\n")[0]
+        if not head.startswith(named + b"\n"):
             raise FullBackupNeeded(f"{base.name} no es el completo de su descripción")
         for start, end in ((0, description.data_start), (description.data_end, size)):
             for _ in inflated_here(base, start, end):
@@ -164,9 +165,8 @@ class _Making:
         pre_data, post_data = definitions(self.snapshot.shared, self.interruption)
         if fingerprint(pre_data, post_data) != self.description.fingerprint:
             raise FullBackupNeeded("cambió el esquema de la base de datos desde el último completo")
-        rows = _Spool(self.directory, self.stack)
-        rest = _Spool(self.directory, self.stack)
-        sequences = self._compare(rows)
+        deletions, rows, rest = (_Spool(self.directory, self.stack) for _ in range(3))
+        sequences = self._compare(deletions, rows)
         self._write_large_objects(rest)
         with GzipMember(draft) as member:
             self._write_head(member, differential_id)
@@ -176,12 +176,14 @@ class _Making:
             member.write(lending(pre_data))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
+                deletions.copy_to(member)  # all of them first: a constraint may look at rows of other tables
                 rows.copy_to(member)
                 member.write(render("resume"))
             member.write(_read_as_written(sequences, pre_data))
             rest.copy_to(member)
+            settings = self.snapshot.view_settings()
             for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
-                member.write(refresh(view))
+                member.write(refresh(view, settings))
             member.write(returning(pre_data))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
             if has_event_triggers:
@@ -202,14 +204,14 @@ class _Making:
         session = render("session", settings=settings_as_statements(self.description.settings))
         member.write(render("prologue", encoding=encoding, base=self.description.id, session=session))
 
-    def _compare(self, spool: _Spool) -> list[bytes]:
+    def _compare(self, deletions: _Spool, rows: _Spool) -> list[bytes]:
         """Write the changes of all tables; the sequences whose values differ."""
         keys, conditions = self.snapshot.keys(), self.snapshot.extension_conditions()
 
         def finish(begins: TableBegins, comparison: TableComparison) -> None:
             facts = self.snapshot.tables[begins.table]
             writer = TableWriter(facts, begins, keys.get(facts.oid), conditions.get(facts.oid, b""), self.directory)
-            change = writer.write(comparison, spool.write)
+            change = writer.write(comparison, deletions.write, rows.write)
             self.changed_bytes += change.changed_bytes
             if change.gone or change.new:
                 self.changes.append(change)

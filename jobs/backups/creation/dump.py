@@ -18,7 +18,7 @@ from typing import BinaryIO
 from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.creation.programs import Programs, inherited_environment
-from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
+from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
 from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
 
@@ -80,10 +80,15 @@ def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[
     """The sections before and after the rows: they describe tables, and so fit into memory.
 
     Both are read before the rows, at once: a session that wants to change a table meanwhile waits, and a `pg_dump` that
-    begins later would wait behind it. Raises as `dumped` does.
+    begins later would wait behind it. Where a server has no room for the locks of both, they are read in turn. Raises
+    as `dumped` does.
     """
-    with started(shared, "pre-data") as pre_data, started(shared, "post-data") as post_data:
-        return b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))
+    try:
+        with started(shared, "pre-data") as pre_data, started(shared, "post-data") as post_data:
+            return b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))
+    except TooManyLocks:
+        pre_data_in_turn = b"".join(dumped(shared, "pre-data", interruption))
+        return pre_data_in_turn, b"".join(dumped(shared, "post-data", interruption))
 
 
 def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) -> Iterator[bytes]:
@@ -165,6 +170,9 @@ def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
             raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
 
 
+TOO_MANY_LOCKS = "max_locks_per_transaction"
+"""The setting that the server names then, in any language."""
+
 SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connection", "connection to server was lost")
 """What libpq says. The text after it is a guess in English."""
 
@@ -172,6 +180,11 @@ SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connect
 def _require_success(code: int, complaints: str, tail: bytes) -> None:
     if code != 0:
         lines = [" ".join(line.split()) for line in complaints.splitlines() if line.strip()]
+        if TOO_MANY_LOCKS in complaints:
+            raise TooManyLocks(
+                "el servidor no tiene sitio para los bloqueos de tantas tablas: suba max_locks_per_transaction en "
+                "postgresql.conf (al doble, por ejemplo) y reinícielo"
+            )
         if "Query was: LOCK TABLE" in complaints:
             raise TablesBusy("otra sesión cambia una tabla y no suelta su bloqueo; vuelva a intentarlo cuando termine")
         if any(sign in complaints for sign in SIGNS_OF_A_LOST_DATABASE):

@@ -69,7 +69,38 @@ Event = Statement | TableBegins | Rows | TableEnds
 
 
 def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a data section. Raises `DamagedBackup` for one that is cut or not understood."""
+    """The events of a data section, the columns of each table always in the same order.
+
+    Partitions that are dumped through their root have columns in orders of their own: all get that of the first one.
+    Raises `DamagedBackup` for what is cut or not understood.
+    """
+    first: dict[bytes, TableBegins] = {}
+    places: list[int] | None = None
+    for event in _events_of(blocks):
+        if isinstance(event, TableBegins):
+            usual = first.setdefault(event.table, event)
+            places = _places(usual.columns, event.columns)
+            yield usual
+        else:
+            yield _reordered(event, places) if isinstance(event, Rows) and places is not None else event
+
+
+def _places(usual: tuple[bytes, ...], columns: tuple[bytes, ...]) -> list[int] | None:
+    """Where the usual columns are among these; `None` if each is where it usually is. Raises `DamagedBackup`."""
+    if columns == usual:
+        return None
+    if sorted(columns) != sorted(usual):
+        raise DamagedBackup("los datos volcados dan columnas distintas a las particiones de una misma tabla")
+    return [columns.index(column) for column in usual]
+
+
+def _reordered(rows: Rows, places: list[int]) -> Rows:
+    values = (row.split(b"\t") for row in rows.text[:-1].split(b"\n"))
+    text = b"".join(b"\t".join([row[place] for place in places]) + b"\n" for row in values)
+    return Rows(text, 0, len(text))
+
+
+def _events_of(blocks: Iterable[bytes]) -> Iterator[Event]:
     parser = _Parser()
     for block in blocks:
         yield from parser.feed(block)

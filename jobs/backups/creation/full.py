@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -78,7 +78,7 @@ def _write(
     data_end, data_bytes = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
-        member.write(_with_refreshes_that_warn(post_data, snapshot.materialised_views()))
+        member.write(_with_refreshes_that_warn(post_data, snapshot))
         member.write(returning(pre_data))
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
@@ -118,12 +118,13 @@ def _write(
     )  # fmt: skip
 
 
-def _with_refreshes_that_warn(post_data: bytes, views: Iterable[bytes]) -> bytes:
+def _with_refreshes_that_warn(post_data: bytes, snapshot: Snapshot) -> bytes:
     """A view whose query fails by now must not prevent the rest of a backup from being restored."""
-    for view in filled_views(post_data, views):
+    settings = snapshot.view_settings()
+    for view in filled_views(post_data, snapshot.materialised_views()):
         of_dump = FILLED + render("refresh_of_dump", view=view)
         if post_data.count(of_dump) == 1:  # else a comment says the same: what pg_dump wrote stays
-            post_data = post_data.replace(of_dump, FILLED + refresh(view))
+            post_data = post_data.replace(of_dump, FILLED + refresh(view, settings))
     return post_data
 
 

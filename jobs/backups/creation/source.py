@@ -101,6 +101,10 @@ class Snapshot:
         """The names of those that hold something."""
         return [bytes(view) for (view,) in self.session.query("list_materialised_views")]
 
+    def view_settings(self) -> list[tuple[bytes, bytes]]:
+        """The names and values of settings under which views are filled."""
+        return [(bytes(name), bytes(value)) for name, value in self.session.query("list_view_settings")]
+
     def values(self) -> Values:
         """How the database orders text and writes values."""
         return values_of(self.session)

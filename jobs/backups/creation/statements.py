@@ -34,9 +34,10 @@ def filled_views(post_data: bytes, views: Iterable[bytes]) -> list[bytes]:
     return sorted((view for view, place in places.items() if place >= 0), key=places.__getitem__)
 
 
-def refresh(view: bytes) -> bytes:
-    """The statement that refreshes a view, or warns that its query fails."""
-    return render("refresh", view=view, name=literal(view))
+def refresh(view: bytes, settings: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The statement that refreshes a view under some settings, or warns that its query fails."""
+    values = b", ".join(b"(%b, %b)" % (literal(name), literal(value)) for name, value in settings)
+    return render("refresh", view=view, name=literal(view), settings=values)
 
 
 def lending(pre_data: bytes) -> bytes:

@@ -62,16 +62,16 @@ class TableWriter:
     """Which rows of an extension's table are dumped, as a WHERE clause."""
     directory: Path
 
-    def write(self, comparison: TableComparison, write: Write) -> Change:
-        """Write the statements, none if nothing differs."""
+    def write(self, comparison: TableComparison, write_deletion: Write, write_rows: Write) -> Change:
+        """Write the statements, none if nothing differs: those that delete apart from those that bring new rows."""
         with tempfile.TemporaryFile(dir=self.directory) as gone, tempfile.TemporaryFile(dir=self.directory) as new:
             change = self._sort_out(comparison, gone, new)
             if change.gone:
-                self._write_deletion(gone, change.gone, write)
+                self._write_deletion(gone, change.gone, write_deletion)
             if change.new:
-                write(self.begins.header)
-                _copy(new, write)
-                write(b"\\.\n")
+                write_rows(self.begins.header)
+                _copy(new, write_rows)
+                write_rows(b"\\.\n")
             return change
 
     def _sort_out(self, comparison: TableComparison, gone: BinaryIO, new: BinaryIO) -> Change:

@@ -1,2 +1,3 @@
 -- Janitor FULL {{id}}
 \set ON_ERROR_STOP on
+\set AUTOCOMMIT on

@@ -1,4 +1,5 @@
 \set ON_ERROR_STOP on
+\set AUTOCOMMIT on
 \set QUIET on
 \o /dev/null
 SET client_encoding = '{{encoding}}';

@@ -18,7 +18,10 @@ from config.text.wording import reason_of
 from jobs.backups.creation.programs import Programs, inherited_environment
 from jobs.backups.errors import NoFittingProgram
 
-OWN_COMMANDS = (b"\\set ON_ERROR_STOP on\n", b"\\set QUIET on\n", b"\\o /dev/null\n", b"\\o\n")
+OWN_COMMANDS = (
+    *(b"\\set ON_ERROR_STOP on\n", b"\\set AUTOCOMMIT on\n", b"\\set QUIET on\n"),
+    *(b"\\o /dev/null\n", b"\\o\n"),
+)
 RESTRICT = re.compile(rb"\\restrict (\w+)\n")
 END_OF_COPY_HEADER = b" FROM stdin;\n"
 END_OF_ROWS = b"\n\\.\n"

@@ -135,19 +135,21 @@ def _prepare(server_url: str, name: str, description: Description) -> None:
     """Make the database, and the roles that the server has not.
 
     Where the server has not the locale of the backup, it is C: most databases restore there, too. Nothing of it goes
-    through `psql`, which runs programs for anybody who gets a line into what it reads.
+    through `psql`, which runs programs for anybody who gets a line into what it reads. Roles are made from within the
+    database, as their names are texts in its encoding.
     """
     names = [role.encode("utf-8", "surrogateescape") for role in description.roles]
-    roles = [render("create_role", name=literal(role), mark=literal(name.encode())) for role in names]
+    roles = [render("create_role", name=role.hex(), mark=literal(name.encode())) for role in names]
 
     def make_in(locale: bytes) -> None:
         made = render("create_scratch_database", name=name, encoding=description.encoding, locale=locale)
-        _run(server_url, [*roles, made])
+        _run(server_url, [made])
 
     try:
         make_in(_options(description.locale, description.server_major) if description.locale else IN_C)
     except NoScratchServer:
         make_in(IN_C)
+    _run(url_of_database(server_url, name), roles)
     if description.settings != HOW_VALUES_WERE_WRITTEN:
         settings = {setting: literal(value.encode()) for setting, value in description.settings.items()}
         parts = (render("scratch_setting", name=name, setting=part, value=settings[part]) for part in settings)

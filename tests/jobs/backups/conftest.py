@@ -46,8 +46,8 @@ def new_pair(servers: Callable[[str], EmbeddedPostgres], tmp_path: Path) -> Iter
     """Make two empty databases and a directory for backups: `new_pair()`, `new_pair("16", owner=True)`."""
     pairs = []
 
-    def make(version: str = "18", *, is_owner: bool = False, locale: str = "") -> Pair:
-        pair = Pair(servers(version), next(NUMBERS), tmp_path, is_owner=is_owner, locale=locale)
+    def make(version: str = "18", *, is_owner: bool = False, locale: str = "", encoding: str = "UTF8") -> Pair:
+        pair = Pair(servers(version), next(NUMBERS), tmp_path, is_owner=is_owner, locale=locale, encoding=encoding)
         pairs.append(pair)
         return pair
 

@@ -117,6 +117,20 @@ class Pair:
         """Run a statement as the superuser, in another database."""
         run(self._administrator, statement)
 
+    def administer_in_latin1(self, statement: str) -> None:
+        """The same in a database of that encoding, byte by byte: bytes above 127 are written as surrogates."""
+        name = f"{self.names[0]}_latin1"
+        self.administer(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C' ENCODING 'LATIN1'")
+        try:
+            with contextlib.closing(
+                psycopg2.connect(self._server.url_of(name), client_encoding="LATIN1")
+            ) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute(statement.encode("utf-8", "surrogateescape"))
+        finally:
+            self._drop(name)
+
     def change(self, *statements: str) -> None:
         """Run statements in the source."""
         run(self.source_url, *statements)
@@ -195,11 +209,19 @@ class Pair:
 
     def psql_whatever_comes(self, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """The same; how it ended."""
-        command = 'set -o pipefail; gunzip -c "$1" | "$2" -X -q -v ON_ERROR_STOP=1 "$3"'
+        command = 'set -o pipefail; gunzip -c "$1" | "$2" $PSQL_OPTIONS -q -v ON_ERROR_STOP=1 "$3"'
         return subprocess.run(
             ["bash", "-c", command, "bash", str(path), str(self.binaries / "psql"), self.restored_url],
-            check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
+            check=False, capture_output=True, text=True, timeout=120,
+            env={**os.environ, "PSQL_OPTIONS": "-X", **environment},
         )  # fmt: skip
+
+    def psql_by_an_operator(self, path: Path, own_settings: Path) -> str:
+        """The same with what an operator's `~/.psqlrc` says; the complaints of `psql`. Raises `PsqlFailed`."""
+        ended = self.psql_whatever_comes(path, PSQL_OPTIONS="", PSQLRC=str(own_settings))
+        if ended.returncode != 0:
+            raise PsqlFailed(ended.stderr)
+        return ended.stderr
 
     def empty_restored(self) -> None:
         """Make the other database empty."""

@@ -182,7 +182,7 @@ def test_equal_rows_take_no_more_memory_than_a_few(tmp_path: Path, rows_in_memor
     for _ in range(10):
         comparison.feed(came + b"\n")
     comparison.end()
-    change = writer.write(comparison, count)
+    change = writer.write(comparison, count, count)
     _, most_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     comparison.close()

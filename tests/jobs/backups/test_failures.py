@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import mmap
+import shlex
 import shutil
 import threading
 from collections.abc import Iterator
@@ -77,6 +78,39 @@ def test_a_dump_that_is_not_whole_is_no_backup(filled: Pair, tmp_path: Path, lie
     with pytest.raises(BackupError) as failure:
         full_with(filled, programs)
     require_one_line(failure.value)
+    assert files_of(filled) == []
+
+
+def full_of_locks(flag: Path) -> str:
+    """How `pg_dump` ends where the server has no room for more locks: while this file is there, once."""
+    told = ("pg_dump: error: query failed: ERROR:  out of shared memory",
+            'HINT:  You might need to increase "max_locks_per_transaction".',
+            'pg_dump: detail: Query was: LOCK TABLE "public"."a" IN ACCESS SHARE MODE')  # fmt: skip
+    said = "".join(f"echo {shlex.quote(line)} >&2; " for line in told)
+    return f'if rm {shlex.quote(str(flag))} 2>/dev/null; then {said}exit 1; fi; exec "$true" "$@"'
+
+
+def test_programs_whose_locks_have_no_room_together_run_in_turn(
+    filled: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One `pg_dump` alone can back the database up: then this program can, and does not wait for others to end."""
+    monkeypatch.setattr("jobs.backups.engine.TRIES", 1)
+    flag = tmp_path / "flag"
+    flag.touch()
+    programs = lying_programs(filled.binaries, tmp_path / "programs", "post-data", full_of_locks(flag))
+    full_with(filled, programs)
+    assert not flag.exists()
+    assert len(files_of(filled)) == 3
+
+
+def test_too_many_locks_are_reported_with_the_setting_and_not_as_those_of_others(filled: Pair, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    lie = full_of_locks(flag).replace("rm ", "test -e ")
+    programs = lying_programs(filled.binaries, tmp_path / "programs", "data", lie)
+    with pytest.raises(DumpFailed) as failure:
+        full_with(filled, programs)
+    require_one_line(failure.value, "max_locks_per_transaction", "suba")
     assert files_of(filled) == []
 
 

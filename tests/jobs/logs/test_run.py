@@ -398,6 +398,8 @@ def test_a_missing_right_is_reported_with_those_it_takes() -> None:
     for code in (errno.EACCES, errno.EPERM):
         assert "este usuario necesita leerlo y escribir en su directorio" in str(left_for(OSError(code, "x")))
     assert "este usuario" not in str(left_for(OSError(errno.EIO, "x")))
+    assert "lsattr" in str(left_for(OSError(errno.EPERM, "x")))  # root may do all, but not what `chattr` forbids
+    assert "lsattr" not in str(left_for(OSError(errno.EACCES, "x")))
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
