@@ -61,7 +61,7 @@ LARGEST_MEMORY_GROWTH_BYTES = 160 * MEBIBYTE
 """Well below the large file's size, and above what an upload may hold: 96 MiB of parts, and the SDK's own buffers."""
 
 GIVE_UP_SECONDS = 15.0
-GIVEN_UP_AT_ONCE = 6
+GIVEN_UP_AT_ONCE = 3
 """More clients than these, made at the same time, would be timed for their own making."""
 
 THREADS_END_SECONDS = 2.0
