@@ -21,7 +21,7 @@ from benchmarks import stores
 from benchmarks.bare_s3 import execution_name, file_names
 from benchmarks.command_line import run_from_command_line
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
-from benchmarks.moves import installation
+from benchmarks.installations import installation
 from benchmarks.peers import rclone_check
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import postgres_of_this_process

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from benchmarks.measure import Cost, run_measured
 from benchmarks.results import NO_GOALS, PRODUCT, Goals, Line
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.repository import REPOSITORY
 
 Round = Mapping[str, Cost]
 """What one round cost each contestant."""

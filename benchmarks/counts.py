@@ -20,8 +20,9 @@ from pathlib import Path
 from benchmarks import stores
 from benchmarks.command_line import run_from_command_line
 from benchmarks.contest import Trial
+from benchmarks.installations import EXECUTIONS_PREFIX
 from benchmarks.measure import run_measured
-from benchmarks.moves import EXECUTIONS_PREFIX, tick
+from benchmarks.moves import tick
 from benchmarks.results import Count, Report
 from benchmarks.stores import Store
 from benchmarks.tracing import ToolMissing, bytes_read, instructions

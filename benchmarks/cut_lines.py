@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import stores
 from benchmarks.distance import READ_BYTES
-from benchmarks.moves import installation
+from benchmarks.installations import installation
 from benchmarks.stores import Store
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination

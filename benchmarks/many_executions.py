@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.command_line import run_from_command_line
 from benchmarks.contest import Contestant, Round, Trial, compete, line_of, raw
+from benchmarks.installations import EXECUTIONS_PREFIX, installation
 from benchmarks.measure import Cost
-from benchmarks.moves import EXECUTIONS_PREFIX, installation
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import postgres_of_this_process
 from tests.destinations import local_destination

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import stores
-from benchmarks.moves import installation
+from benchmarks.installations import installation
 from demo.servers.postgres import EmbeddedPostgres
 from tests.stories.installation import Installation
 from tests.stories.posing_hosts import EVERY_HOST, LockWatch, PosingHosts

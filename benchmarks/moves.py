@@ -4,26 +4,21 @@ delete) beside programs that move the same files to the same server.
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psycopg2
-
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
+from benchmarks.installations import EXECUTIONS_PREFIX, add_executions, installation
 from benchmarks.peers import Peer
 from benchmarks.results import PRODUCT, Report
 from benchmarks.stores import Store
 from benchmarks.trees import copy_into, require_nothing_left
 from benchmarks.workshop import workshop
 from demo.servers.postgres import EmbeddedPostgres
-from tests.stories.installation import Installation
-
-EXECUTIONS_PREFIX = "ejecuciones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +69,3 @@ def _move(original: Path, store: Store, peer: Peer, scratch: Path) -> Iterator[T
             store.require_holds(destination, "", original)
 
         yield Trial(command.arguments, command.environment, require_done)
-
-
-@contextmanager
-def installation(directory: Path, postgres: EmbeddedPostgres) -> Iterator[Installation]:
-    """The platform and the daemon with a database of their own, which is dropped in the end: what nobody vacuums any
-    more disturbs nobody.
-    """
-    name = f"bench_{secrets.token_hex(4)}"
-    sage = Installation(directory, postgres.new_database(name))
-    try:
-        sage.install()
-        yield sage
-    finally:
-        sage.close()
-        _drop(postgres, name)
-
-
-def _drop(postgres: EmbeddedPostgres, name: str) -> None:
-    with closing(psycopg2.connect(postgres.database_url)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def add_executions(sage: Installation, original: Path) -> None:
-    """Give the platform a copy of the files: each directory in `original` is an execution."""
-    copy_into(original, sage.executions)
-    for directory in sorted(sage.executions.iterdir()):
-        sage.add_execution(directory.name, directory)

@@ -16,7 +16,7 @@ from benchmarks import stores
 from benchmarks.command_line import run_from_command_line
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
 from benchmarks.distance import far_away
-from benchmarks.moves import add_executions, installation
+from benchmarks.installations import add_executions, installation
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.trees import make_small_files, require_identical
 from benchmarks.workshop import workshop

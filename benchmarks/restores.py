@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import stores
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
-from benchmarks.moves import EXECUTIONS_PREFIX, add_executions, installation
+from benchmarks.installations import EXECUTIONS_PREFIX, add_executions, installation
 from benchmarks.peers import rclone_copy
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.trees import require_identical

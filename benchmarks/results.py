@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from tests.repository import REPOSITORY
 
-DIRECTORY = Path(__file__).resolve().parent / "results"
-TABLE = Path(__file__).resolve().parent / "RESULTS.md"
+DIRECTORY = REPOSITORY / "benchmarks" / "results"
+TABLE = REPOSITORY / "benchmarks" / "RESULTS.md"
 PRODUCT = "janitor-daemon"
 
 HEAD = (

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.command_line import run_from_command_line
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
-from benchmarks.moves import installation
+from benchmarks.installations import installation
 from benchmarks.results import NO_GOALS, PRODUCT, Report
 from benchmarks.workshop import postgres_of_this_process
 from tests.destinations import local_destination

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.command_line import run_from_command_line
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
-from benchmarks.moves import installation
+from benchmarks.installations import installation
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import workshop
 from demo.servers.postgres import EmbeddedPostgres
