@@ -7,30 +7,22 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import (
-    audit,
+from benchmarks.jobs import audit, backups, logs, temp_files
+from benchmarks.measuring.command_line import ROUNDS
+from benchmarks.measuring.results import Report
+from benchmarks.migration import (
     azure_files,
-    backups,
     counts,
     gcs_files,
-    idle_tick,
     large_files,
     local_files,
-    logs,
-    many_executions,
-    many_hosts,
     million_files,
-    restore_large_files,
-    restore_many,
-    restore_small_files,
     sftp_large_files,
     sftp_small_files,
     small_files,
-    status,
-    temp_files,
 )
-from benchmarks.command_line import ROUNDS
-from benchmarks.results import Report
+from benchmarks.restoring import restore_large_files, restore_many, restore_small_files
+from benchmarks.scale import idle_tick, many_executions, many_hosts, status
 
 Benchmarks = tuple[Callable[[], Report | None], ...]
 """Each gives its report, but for those that only print."""

@@ -46,6 +46,13 @@ LAYERS_BELOW = {
 }
 """Each layer, and those below it; no job knows another one, and nothing knows the program."""
 
+BENCHMARKS_BELOW = {
+    "measuring": set(),
+    "arena": set(),
+    **{contests: {"measuring", "arena"} for contests in ("migration", "restoring", "jobs", "scale")},
+}
+"""Each room of the benchmarks, and those that it may know; what runs them all knows them all."""
+
 FILES_THAT_MAY_IMPORT = {
     "boto3": ("providers/s3/access.py",),
     "botocore": ("providers/s3/*.py",),
@@ -161,6 +168,18 @@ def imports_of_wrong_layers(file: SourceFile) -> Iterator[str]:
             yield file.at(node, f"{file.layer} imports {layer}")
 
 
+def imports_of_wrong_benchmarks(file: SourceFile) -> Iterator[str]:
+    """Rooms of the benchmarks that this one must not know."""
+    parts = file.path.split("/")
+    if parts[0] != "benchmarks" or len(parts) == 2:
+        return
+    room = parts[1]
+    for node, name in imports(file):
+        package, _, imported = name.partition(".")
+        if package == "benchmarks" and imported.partition(".")[0] not in {room, *BENCHMARKS_BELOW[room]}:
+            yield file.at(node, f"{room} imports {imported}")
+
+
 def references_to_wrong_layers(file: SourceFile) -> Iterator[str]:
     """References of a job to layers that it must not import: a reference would be a way round that rule."""
     for node in file.nodes:
@@ -261,7 +280,9 @@ def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> 
     require_kept(rule, product_files)
 
 
-@pytest.mark.parametrize("rule", [long_functions, misplaced_descriptions, swallowed_errors])
+@pytest.mark.parametrize(
+    "rule", [imports_of_wrong_benchmarks, long_functions, misplaced_descriptions, swallowed_errors]
+)
 def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule: Rule) -> None:
     assert "tests/test_architecture.py" in {file.path for file in other_files}
     require_kept(rule, other_files)
@@ -284,6 +305,8 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (imports_of_wrong_layers, "sql/database.py", "from providers.base import ProviderError"),
         (imports_of_wrong_layers, "storage/upload.py", "import janitor_daemon"),
         (imports_of_wrong_layers, "janitor_daemon.py", "from tests.servers import swift"),
+        (imports_of_wrong_benchmarks, "benchmarks/jobs/logs.py", "from benchmarks.migration.moves import tick"),
+        (imports_of_wrong_benchmarks, "benchmarks/arena/trees.py", "from benchmarks import measuring"),
         (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),
         (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('jobs.metrics.run:run')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 60),
@@ -310,6 +333,12 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
         (foreign_imports, "storage/upload.py", "import tenacity"),
         (imports_of_wrong_layers, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
         (
+            imports_of_wrong_benchmarks,
+            "benchmarks/jobs/logs.py",
+            "from benchmarks.arena import trees\nfrom benchmarks.jobs import audit\nfrom jobs.logs import cleaning",
+        ),
+        (imports_of_wrong_benchmarks, "benchmarks/__main__.py", "from benchmarks.jobs import logs"),
+        (
             references_to_wrong_layers,
             "jobs/weekly/job.py",
             "A = Ref('jobs.weekly.run:run'), Ref('sql.database:Database')",
@@ -334,7 +363,9 @@ def crowded_folders(paths: Iterable[str]) -> list[str]:
 
 
 def test_no_folder_is_crowded(product_files: list[SourceFile]) -> None:
-    assert crowded_folders(file.path for file in product_files) == []
+    others = files_of("benchmarks/**/*.py", "tools/**/*.py")
+    assert {"benchmarks/__main__.py", "tools/build_backend.py"} <= {file.path for file in others}
+    assert crowded_folders(file.path for file in [*product_files, *others]) == []
     assert crowded_folders(f"jobs/a/{number}.py" for number in range(13)) == ["jobs/a: 13 modules"]
     assert crowded_folders(["jobs/a/__init__.py", *(f"jobs/a/{number}.py" for number in range(12))]) == []
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.counts import Requests, requests_in
-from benchmarks.tracing import bytes_read
+from benchmarks.measuring.tracing import bytes_read
+from benchmarks.migration.counts import Requests, requests_in
 from tests.destinations import Destination
 from tests.faults.http_proxy import HttpFaultProxy
 from tests.skips import strace_program

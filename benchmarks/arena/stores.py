@@ -1,0 +1,126 @@
+"""Servers on this machine to move files to, and what a benchmark needs of each besides its address."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.arena.bare_s3 import BareS3, require_names
+from benchmarks.arena.trees import require_identical
+from tests.destinations import (
+    Destination,
+    azure_destination,
+    gcs_destination,
+    local_destination,
+    s3_destination,
+    sftp_destination,
+)
+from tests.servers.azurite import Azurite
+from tests.servers.gcs_emulator import GcsEmulator
+from tests.servers.openssh import OpenSsh
+from tests.servers.rclone_s3 import RcloneS3
+
+RequireHolds = Callable[[Destination, str, Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A running server. `new` makes an empty bucket, container or directory on it, `remove` takes one away.
+
+    `require_holds(destination, prefix, original)` raises unless every file of a directory is below the prefix, byte
+    for byte, in the eyes of something that is not the product.
+    """
+
+    new: Callable[[], Destination]
+    remove: Callable[[Destination], None]
+    require_holds: RequireHolds
+
+    @contextmanager
+    def destination(self) -> Iterator[Destination]:
+        """An empty place, for one run."""
+        destination = self.new()
+        try:
+            yield destination
+        finally:
+            self.remove(destination)
+
+
+def _kept_in(directory_of: Callable[[Destination], Path], new: Callable[[], Destination]) -> Store:
+    """A server that keeps objects as files of the same names, where they can be looked at and thrown away."""
+    return Store(
+        new,
+        lambda destination: shutil.rmtree(directory_of(destination)),
+        lambda destination, prefix, original: require_identical(original, directory_of(destination) / prefix),
+    )
+
+
+@contextmanager
+def s3() -> Iterator[Store]:
+    """`rclone serve s3`."""
+    with RcloneS3() as server:
+        bucket_directory = lambda destination: server.bucket_directory(destination.options["bucket"])  # noqa: E731
+        yield _kept_in(bucket_directory, partial(s3_destination, "s3-rclone", server))
+
+
+@contextmanager
+def bare_s3() -> Iterator[Store]:
+    """Our own `benchmarks.arena.bare_s3`, for very many files: no real server's work is in what is measured."""
+    with BareS3() as server:
+
+        def remove(destination: Destination) -> None:
+            server.client.delete_bucket(Bucket=str(destination.options["bucket"]))
+
+        def require_holds(destination: Destination, prefix: str, original: Path) -> None:
+            require_names(server, str(destination.options["bucket"]), prefix, original)
+
+        yield Store(partial(s3_destination, "s3-bare", server), remove, require_holds)
+
+
+@contextmanager
+def azure() -> Iterator[Store]:
+    """Azurite."""
+    with Azurite() as server:
+
+        def remove(destination: Destination) -> None:
+            server.client.delete_container(destination.options["container"])
+
+        yield Store(partial(azure_destination, "azure", server), remove, _downloaded)
+
+
+@contextmanager
+def gcs() -> Iterator[Store]:
+    """gcp-storage-emulator, which forgets everything after each run."""
+    with GcsEmulator() as server:
+
+        def remove(_: Destination) -> None:
+            urllib.request.urlopen(f"{server.endpoint_url}/wipe").close()  # noqa: S310 our own http URL
+
+        yield Store(partial(gcs_destination, "gcs", server), remove, _downloaded)
+
+
+@contextmanager
+def sftp() -> Iterator[Store]:
+    """OpenSSH's sshd."""
+    with OpenSsh() as server:
+        yield _kept_in(lambda destination: destination.directory, partial(sftp_destination, "sftp-openssh", server))
+
+
+@contextmanager
+def local(parent: Path | None = None) -> Iterator[Store]:
+    """A directory of this machine, below `parent` if that is another file system than that of temporary files."""
+    numbers = itertools.count()
+    with tempfile.TemporaryDirectory(prefix="janitor-bench-", dir=parent) as name:
+        new = lambda: local_destination("local", Path(name, f"nas-{next(numbers)}"))  # noqa: E731
+        yield _kept_in(lambda destination: destination.directory, new)
+
+
+def _downloaded(destination: Destination, prefix: str, original: Path) -> None:
+    remote = destination.rclone_remote(prefix)
+    destination.rclone("check", "--download", "--one-way", "--checkers", "16", str(original), remote)

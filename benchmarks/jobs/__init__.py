@@ -1,0 +1,1 @@
+"""The other jobs: audits, backups, logs, temporary files."""

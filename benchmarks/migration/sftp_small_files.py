@@ -1,0 +1,32 @@
+"""Many small files over SSH: one tick of the daemon beside `rclone move` and OpenSSH's `sftp`, to sshd.
+
+python -m benchmarks.migration.sftp_small_files --executions 50 --files 100 --rounds 5
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.arena import stores
+from benchmarks.arena.trees import make_small_files
+from benchmarks.measuring.command_line import run_from_command_line
+from benchmarks.measuring.peers import Peer, openssh_put, rclone_move, rclone_move_over_ssh
+from benchmarks.measuring.results import Goals, Report
+from benchmarks.migration.moves import Move
+
+PEERS = (
+    Peer("rclone move", rclone_move_over_ssh, Goals(wall_ratio=1.0)),
+    Peer("rclone move, unverified", rclone_move, Goals(wall_ratio=1.0)),
+    Peer("sftp put -p, unverified", openssh_put),
+)
+
+
+def run(executions: int, files: int, rounds: int) -> Report:
+    """A number of executions with a number of files each."""
+    work = f"{executions * files:,} files of 1-64 KB in {executions} executions, sshd"
+    make = partial(make_small_files, executions=executions, files=files)
+    return Move("sftp_small_files", work, make, stores.sftp, PEERS).run(rounds)
+
+
+if __name__ == "__main__":
+    run_from_command_line(__doc__, run, executions=50, files=100)

@@ -1,0 +1,1 @@
+"""Executions on their way back."""
