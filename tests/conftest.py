@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
+import providers.progress
 from config.logs import redactor
 from demo.servers.postgres import EmbeddedPostgres
 from tests.botocore_data import share_botocores_data
@@ -276,6 +277,14 @@ def forgetful_redactor() -> Iterator[None]:
     known = dict(vars(redactor))
     yield
     vars(redactor).update(known)
+
+
+@pytest.fixture
+def soon_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that goes silent counts as alive for a moment only: a step that fails each time is not repeated for
+    fifteen seconds first, but as often as its error is worth.
+    """
+    monkeypatch.setattr(providers.progress, "ALIVE_SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def test_the_outcome_of_a_commit_on_which_the_connection_broke_is_found_out(
 
 def test_a_commit_whose_outcome_stays_unknown_is_finished_by_the_next_run(two: Installation, nas: Destination) -> None:
     """Every answer is lost: the first one to arrive did it, and nobody came to know."""
+    change_constants(two, sql__connection__LOST_FOR_SECONDS=3.0)
     with PostgresProxy(two.database_url, COMMIT, Accident.ANSWER_LOST, times=1_000_000) as proxy:
         run = two.run(DATABASE_URL=proxy.url)
     assert proxy.struck > 2
