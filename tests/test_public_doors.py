@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 
 import pytest
 
@@ -33,9 +32,9 @@ BOUNDS_ON_TIME_THAT_REMAIN = Counter({"tests/storage/test_pace.py": 1})
 """Asserts that read a clock, by file: the promise itself is that something takes its time."""
 
 
-@cache
+@pytest.fixture(scope="module")
 def files_of_tests() -> list[SourceFile]:
-    """All of them, parsed once."""
+    """All of them, parsed once, and let go of after these tests."""
     return files_of("tests/**/*.py")
 
 
@@ -118,19 +117,19 @@ def is_duration(node: ast.expr) -> bool:
     return False
 
 
-def test_tests_use_no_private_name_of_another_module() -> None:
-    breaches = [breach for file in files_of_tests() for breach in forbidden_names(file)]
+def test_tests_use_no_private_name_of_another_module(files_of_tests: list[SourceFile]) -> None:
+    breaches = [breach for file in files_of_tests for breach in forbidden_names(file)]
     assert not breaches, "\n".join(["", *breaches])
 
 
-def test_tests_set_no_new_bound_on_elapsed_time() -> None:
-    found = {file.path: list(asserts_on_time(file)) for file in files_of_tests()}
+def test_tests_set_no_new_bound_on_elapsed_time(files_of_tests: list[SourceFile]) -> None:
+    found = {file.path: list(asserts_on_time(file)) for file in files_of_tests}
     breaches = [*(one for path, each in found.items() if len(each) > BOUNDS_ON_TIME_THAT_REMAIN[path] for one in each)]
     assert not breaches, "\n".join(["", *breaches])
 
 
-def test_what_is_listed_is_still_there() -> None:
-    files = {file.path: file for file in files_of_tests()}
+def test_what_is_listed_is_still_there(files_of_tests: list[SourceFile]) -> None:
+    files = {file.path: file for file in files_of_tests}
     for path, names in PRIVATE_NAMES_THAT_REMAIN.items():
         assert names == {name for _, name in private_names(files[path])}, path
     for path, count in BOUNDS_ON_TIME_THAT_REMAIN.items():
