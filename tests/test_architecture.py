@@ -7,6 +7,7 @@ Each rule gives the places that break it, as `file:line: what`, and is itself sh
 from __future__ import annotations
 
 import ast
+import gc
 import subprocess
 import sys
 from collections import Counter
@@ -119,7 +120,11 @@ def parsed(path: str, source: str) -> SourceFile:
 def files_of(*patterns: str) -> list[SourceFile]:
     """The modules of this checkout that match the patterns."""
     found = sorted({path for pattern in patterns for path in REPOSITORY.glob(pattern)})
-    return [parsed(path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8")) for path in found]
+    gc.disable()  # what is made here stays: to look for garbage in it again and again takes longer than to make it
+    try:
+        return [parsed(path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8")) for path in found]
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="module")

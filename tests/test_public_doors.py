@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 
 import pytest
 
@@ -54,9 +53,9 @@ PAUSES_THAT_REMAIN = Counter(
 """Calls of `sleep`, by file. What a test waits for is an event, or `wait_until`."""
 
 
-@cache
+@pytest.fixture(scope="module")
 def files_of_tests() -> list[SourceFile]:
-    """All of them, parsed once."""
+    """All of them, parsed once, and let go of after these tests."""
     return files_of("tests/**/*.py")
 
 
@@ -167,8 +166,8 @@ def is_duration(node: ast.expr) -> bool:
     return False
 
 
-def test_tests_use_no_private_name_of_another_module() -> None:
-    breaches = [breach for file in files_of_tests() for breach in forbidden_names(file)]
+def test_tests_use_no_private_name_of_another_module(files_of_tests: list[SourceFile]) -> None:
+    breaches = [breach for file in files_of_tests for breach in forbidden_names(file)]
     assert not breaches, "\n".join(["", *breaches])
 
 
@@ -176,15 +175,15 @@ def test_tests_use_no_private_name_of_another_module() -> None:
     ("rule", "remaining"), [(asserts_on_time, BOUNDS_ON_TIME_THAT_REMAIN), (pauses, PAUSES_THAT_REMAIN)]
 )
 def test_tests_set_no_new_bound_on_elapsed_time_and_do_not_sleep(
-    rule: Callable[[SourceFile], Iterator[str]], remaining: Counter[str]
+    rule: Callable[[SourceFile], Iterator[str]], remaining: Counter[str], files_of_tests: list[SourceFile]
 ) -> None:
-    found = {file.path: list(rule(file)) for file in files_of_tests()}
+    found = {file.path: list(rule(file)) for file in files_of_tests}
     breaches = [one for path, each in found.items() if len(each) > remaining[path] for one in each]
     assert not breaches, "\n".join(["", *breaches])
 
 
-def test_what_is_listed_is_still_there() -> None:
-    files = {file.path: file for file in files_of_tests()}
+def test_what_is_listed_is_still_there(files_of_tests: list[SourceFile]) -> None:
+    files = {file.path: file for file in files_of_tests}
     for path, names in PRIVATE_NAMES_THAT_REMAIN.items():
         assert names == {name for _, name in private_names(files[path])}, path
     for path, count in BOUNDS_ON_TIME_THAT_REMAIN.items():

@@ -28,7 +28,7 @@ NewDestination = Callable[[str], Destination]
 @pytest.mark.timeout(300 + COUNT * 10)
 @pytest.mark.parametrize("delete", [True, False], ids=["deleting", "keeping"])
 def test_random_deaths_lose_nothing_and_leave_nothing(
-    new_scene: NewScene, new_destination: NewDestination, tmp_path: Path, *, delete: bool
+    new_scene: NewScene, new_destination: NewDestination, memory: Path, *, delete: bool
 ) -> None:
     generator = random.Random(f"{SEED} {delete}")  # noqa: S311 no secret
     scenes: dict[tuple[str, ...], Scene] = {}
@@ -37,7 +37,7 @@ def test_random_deaths_lose_nothing_and_leave_nothing(
         names = tuple(generator.sample(DESTINATIONS, generator.choice((1, 1, 2))))
         if names not in scenes:
             destinations = (
-                local_destination(name, tmp_path / f"nas{number}") if name == "local" else new_destination(name)
+                local_destination(name, memory / f"nas{number}") if name == "local" else new_destination(name)
                 for name in names
             )
             scenes[names] = new_scene(*destinations, delete=delete, transfers=generator.randint(1, 8))

@@ -69,11 +69,11 @@ class Moving:
 
 
 @pytest.fixture
-def new_moving(new_scene: NewScene, new_destination: NewDestination, tmp_path: Path) -> Callable[[str], Moving]:
+def new_moving(new_scene: NewScene, new_destination: NewDestination, memory: Path) -> Callable[[str], Moving]:
     """From a directory to a destination of some name."""
 
     def make(home: str) -> Moving:
-        other = local_destination("otro", tmp_path / "otro")
+        other = local_destination("otro", memory / "otro")
         return Moving(new_scene(new_destination(home), other, delete=True, settings={"JANITOR_REHOME": "on"}))
 
     return make
@@ -118,9 +118,9 @@ def test_a_signal_at_any_step_of_a_move_ends_it_in_time(
 
 @pytest.mark.parametrize("kind", [kind for kind in CALLS if EVERY_ONE or kind in SAMPLE])
 def test_a_kill_at_any_system_call_of_a_move_leaves_the_row_right(
-    strace: str, new_scene: NewScene, tmp_path: Path, kind: str
+    strace: str, new_scene: NewScene, memory: Path, kind: str
 ) -> None:
-    stores = [local_destination(name, tmp_path / name) for name in ("principal", "otro")]
+    stores = [local_destination(name, memory / name) for name in ("principal", "otro")]
     moving = Moving(new_scene(*stores, delete=True, settings={"JANITOR_REHOME": "on"}))
     calls: Sequence[int] = range(1, MOST_CALLS) if EVERY_ONE else SAMPLE[kind]
     kills = 0

@@ -41,6 +41,7 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.roles import OF_EVERY_RUN, OF_HISTORY, role_with
 from tests.stories.installation import Installation
+from tests.stories.programs import change_constants
 from tests.test_architecture import SLOW_PACKAGES
 
 ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "audit", "drill", "history")
@@ -324,6 +325,7 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND
 def test_it_stops_at_a_signal_while_it_waits_and_survives_a_kill(busy: Installation, job: Job) -> None:
     """Held by a lock on what the database knows of jobs, right when it is taken up; afterwards the next run does it."""
     variables = switched_on(job, busy.directory / "registros-de-otros")
+    change_constants(busy, jobs__signals__LONGEST_SECONDS_TO_END=0.5)
     for number in (signal.SIGTERM, signal.SIGKILL):
         with closing(psycopg2.connect(busy.database_url)) as holder:
             holder.cursor().execute("LOCK TABLE janitor_jobs IN EXCLUSIVE MODE")

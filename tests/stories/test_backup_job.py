@@ -21,6 +21,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
 from tests.json_schemas import require_valid
+from tests.lent_databases import DISCONNECTED
 from tests.processes import is_alive, wait_until
 from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
@@ -57,6 +58,7 @@ def empty_database(
     name = f"empty_{next(database_numbers)}"
     database_administrator(f"CREATE DATABASE {name}")
     yield postgres.url_of(name)
+    database_administrator(DISCONNECTED.format(name=name))
     database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
 
 

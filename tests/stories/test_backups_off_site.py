@@ -19,6 +19,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
 from tests.jobs.notify.services import MailServer
 from tests.json_schemas import require_valid
+from tests.lent_databases import DISCONNECTED
 from tests.processes import wait_until
 from tests.servers.authority import PrivateAuthority
 from tests.stories.installation import Installation, Run
@@ -55,6 +56,7 @@ def empty_database(
     name = f"empty_{next(database_numbers)}"
     database_administrator(f"CREATE DATABASE {name}")
     yield postgres.url_of(name)
+    database_administrator(DISCONNECTED.format(name=name))
     database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -87,6 +87,7 @@ def test_the_outcome_of_a_commit_on_which_the_connection_broke_is_found_out(
 
 def test_a_commit_whose_outcome_stays_unknown_is_finished_by_the_next_run(two: Installation, nas: Destination) -> None:
     """Every answer is lost: the first one to arrive did it, and nobody came to know."""
+    change_constants(two, sql__connection__LOST_FOR_SECONDS=3.0)
     with PostgresProxy(two.database_url, COMMIT, Accident.ANSWER_LOST, times=1_000_000) as proxy:
         run = two.run(DATABASE_URL=proxy.url)
     assert proxy.struck > 2
@@ -195,7 +196,7 @@ def test_a_row_that_somebody_holds_locked_fails_alone(two: Installation, nas: De
     if limit == "statement_timeout":
         _set_for_the_database(two, "statement_timeout TO '1s'")
     else:
-        change_constants(two, sql__connection__LOCK_WAIT_SECONDS=1)
+        change_constants(two, sql__connection__LOCK_WAIT_SECONDS=0.3)
     with _rival(two) as rival, rival.cursor() as cursor:
         cursor.execute(ROW)
         run = two.run()
@@ -215,7 +216,7 @@ def test_a_row_of_the_daemons_own_that_somebody_holds_locked_fails_alone(
     two: Installation, nas: Destination, row: str
 ) -> None:
     """When it is to be taken up, and when the end of its removal is to be recorded."""
-    change_constants(two, sql__connection__LOCK_WAIT_SECONDS=1)
+    change_constants(two, sql__connection__LOCK_WAIT_SECONDS=0.3)
     two.execute("UPDATE ejecuciones_config SET nube_primaria_id = 99")
     assert two.run().exit_code == 1  # so that both are known to the daemon
     two.execute("UPDATE ejecuciones_config SET nube_primaria_id = 1")
@@ -538,7 +539,7 @@ def test_a_setting_that_the_pooler_would_lose_is_not_relied_upon(
     installation: Installation, nas: Destination, pgbouncer: PgBouncer
 ) -> None:
     """A statement waits for a lock no longer than it should, though each is sent in a session of its own."""
-    change_constants(installation, sql__connection__LOCK_WAIT_SECONDS=1)
+    change_constants(installation, sql__connection__LOCK_WAIT_SECONDS=0.3)
     installation.configure(installation.add_provider(nas))
     installation.small_execution("uno")
     with _rival(installation) as rival, rival.cursor() as cursor:

@@ -17,6 +17,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from sql.database import Database
 from sql.errors import DatabaseError
 from tests.destinations import Destination
+from tests.lent_databases import DISCONNECTED
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.servers.pgbouncer import PgBouncer
 from tests.stories.forked import ForkedCommands
@@ -45,6 +46,7 @@ def encoded_url(
     options = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
     database_administrator(f"CREATE DATABASE {name} {options}")
     yield postgres.url_of(name)
+    database_administrator(DISCONNECTED.format(name=name))
     database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
 
 

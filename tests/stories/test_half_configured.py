@@ -14,6 +14,7 @@ import pytest
 
 from tests.destinations import Destination
 from tests.stories.installation import Installation
+from tests.stories.programs import change_constants
 
 OPTIONS_OF_THE_TICK = (
     *("--dry-run", "--clean-only", "--migrate-only", "--all-dirs", "--existing-dirs-only"),
@@ -214,6 +215,7 @@ def test_without_the_address_of_a_database_it_is_said_where_it_was_looked_for(
 ) -> None:
     """As when cron starts the program in another directory, or `.env` has another name for it."""
     work = Path(installation.environment["HOME"])
+    change_constants(installation, sql__connection__LOST_FOR_SECONDS=0.5)
     if file_exists:
         (work / ".env").write_text("OTRA_COSA=1\n")
     for arguments in ([], ["--dry-run"], ["check"], ["status"], ["init-db"], ["restore", "u", "d"], ["secret", "list"]):

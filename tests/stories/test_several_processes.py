@@ -13,6 +13,7 @@ from tests.destinations import Destination
 from tests.processes import children_of, is_alive, wait_until
 from tests.stories.doors import Door
 from tests.stories.installation import Installation
+from tests.stories.programs import change_constants
 
 EXECUTIONS = 40
 FILES = ("ejecucion.txt", "tabla.txt")
@@ -140,6 +141,7 @@ def test_a_database_that_is_lost_ends_them_all_and_loses_nothing(
     much: Much, database_administrator: Callable[[str], None]
 ) -> None:
     (row,) = much.installation.rows("SELECT current_database() AS name")
+    change_constants(much.installation, sql__connection__LOST_FOR_SECONDS=2.0)
     with much.installation.start() as command:
         wait_until(much.door.met.is_set, 30)
         much.installation.close()

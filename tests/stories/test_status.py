@@ -604,7 +604,10 @@ def test_a_database_that_accepts_and_never_answers_is_given_up(installation: Ins
     assert found.parts["disks"].state == "ok"
 
 
-def test_a_statement_that_waits_is_given_up_by_the_server(installation: Installation) -> None:
+def test_a_statement_that_waits_is_given_up_by_the_server(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sql.connection.TRIES_WHEN_BUSY", 1)  # each waits for a second
     settings = settings_of(installation)
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         database.limit_statements(1)

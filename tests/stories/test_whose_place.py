@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.lent_databases import DISCONNECTED
 from tests.processes import wait_until
 from tests.stories.doors import Door
 from tests.stories.installation import Installation
@@ -74,6 +75,7 @@ def test_staging_on_the_bucket_of_production_writes_over_nothing(
         assert bucket.everything_stored() == stored
         require_stored(bucket, "ejecuciones/uno", original)
     finally:
+        database_administrator(DISCONNECTED.format(name=f"staging_{name}"))
         database_administrator(f"DROP DATABASE IF EXISTS staging_{name} WITH (FORCE)")
 
 

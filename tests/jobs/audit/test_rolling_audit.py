@@ -142,6 +142,7 @@ def _notice(rolling: Rolling) -> dict[str, Any]:
     return notice
 
 
+@pytest.mark.usefixtures("little_patience")
 def test_what_could_not_be_read_stays_due(rolling: Rolling) -> None:
     silent = fail(ProviderUnavailable("no responde"))
     rolling.faults = [Fault("open", silent, key="*uno.manifest.json", calls=EVERY_CALL)]

@@ -36,6 +36,7 @@ from storage.traffic.transfers import TransferPool
 from storage.uploading.remnants import SourceShrank
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
+from tests.lent_databases import DISCONNECTED
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -290,6 +291,7 @@ def change(execution: Execution) -> None:
     Path(execution.directory, "tabla").write_bytes(b"7,8,9\n")
 
 
+@pytest.mark.usefixtures("little_patience")
 def test_bytes_whose_answer_was_lost_are_not_overtaken_by_others(on_s3: Scene) -> None:
     """On a server without conditions. Where there are some, late bytes do no harm: see `test_late_requests.py`."""
     execution = on_s3.new_execution()
@@ -389,6 +391,7 @@ def test_a_copy_of_the_database_is_another_installation_and_owns_nothing_at_prov
             claim = claim_one(copied, claim.execution)
             assert open_attempt(copied, claim).foreign_objects_here
     finally:
+        database_administrator(DISCONNECTED.format(name=f"{original}_copy"))
         database_administrator(f"DROP DATABASE {original}_copy WITH (FORCE)")
 
 

@@ -171,6 +171,7 @@ def test_a_damaged_old_copy_stays_where_it_is_and_is_not_passed_on(away: Away) -
     assert (row["tries"], row["error_code"]) == (1, "old_copy_damaged")
 
 
+@pytest.mark.usefixtures("little_patience")
 def test_one_that_fails_again_and_again_is_tried_less_and_less_often(away: Away) -> None:
     away.migrate("uno")
     away.faults[away.other_id] = [Fault("open", fail(ProviderUnavailable("no responde")), calls=EVERY_CALL)]
