@@ -65,7 +65,7 @@ from jobs.signals import Interruption, Stopped, raising_on_signal, stopping_on_s
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_files.guard import copies_fault
 from jobs.tick import Observers, Plan, RunOptions, Tick
-from providers.base import ProviderUnavailable
+from providers.errors import ProviderUnavailable
 from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable
 from sql.migration.removals import ListedDeletion
 from storage.keys import Place, place_of, shared_prefix

@@ -23,7 +23,8 @@ from jobs.findings import Finding, advised, bad, unusable
 from jobs.locks import LockHeld, machine_lock
 from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
-from providers.base import Provider, StorageFull
+from providers.base import Provider
+from providers.errors import StorageFull
 from providers.mounts import require_mounted, shares_disk
 from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, database_identity
 from sql.memory.provider_health import ProviderFailure

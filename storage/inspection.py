@@ -10,7 +10,8 @@ from itertools import islice
 
 from config.models import Evidence, StoredObject
 from files.tree import Tree
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from providers.retries import with_retries
 from storage.keys import Place
 from storage.receipts import MODULUS, part_of

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from config.errors import MigrationError
 from config.models import EVERYTHING, LEASE_SECONDS, ContentDigest, PutReceipt, Span, StoredObject
-from providers.base import Provider, ProviderError, Right, Source, name_object, naming_object
+from providers.base import Provider, Right
+from providers.errors import ProviderError, name_object, naming_object
+from providers.sources import Source
 
 FRESH_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 10.0

@@ -14,7 +14,7 @@ from array import array
 
 from config.models import PutReceipt
 from files.tree import Tree
-from providers.base import IntegrityError
+from providers.errors import IntegrityError
 from storage.keys import Place
 
 BETWEEN = "\n"

@@ -12,7 +12,8 @@ from functools import partial
 from config.logs import emit, one_line
 from config.models import Attempt, Execution, ProvenCopy
 from files.tree import Tree
-from providers.base import InvalidKey, Provider
+from providers.base import Provider
+from providers.errors import InvalidKey
 from storage.attempt_records import AttemptRecords
 from storage.keys import Place
 from storage.manifest import FoundManifest, Manifest, make_manifest, require_nameable

@@ -279,7 +279,7 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (imports_of_wrong_layers, "config/logs.py", "import sql.database"),
         (imports_of_wrong_layers, "config/logs.py", "from providers import base"),
         (imports_of_wrong_layers, "providers/base.py", "from ..jobs import upload"),
-        (imports_of_wrong_layers, "sql/database.py", "from providers.base import ProviderError"),
+        (imports_of_wrong_layers, "sql/database.py", "from providers.errors import ProviderError"),
         (imports_of_wrong_layers, "storage/upload.py", "import janitor_daemon"),
         (imports_of_wrong_layers, "janitor_daemon.py", "from tests.servers import swift"),
         (references_to_wrong_layers, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),

@@ -10,7 +10,7 @@ from config.logs import one_line
 from config.models import LEASE_SECONDS, Attempt, Claim, ProvenCopy
 from jobs.context import Context
 from jobs.rehome.away import Away
-from providers.base import UnsafeDestination
+from providers.errors import UnsafeDestination
 from sql.database import DatabaseError
 from sql.texts import Told
 from storage.deletions import require_open

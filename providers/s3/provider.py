@@ -28,14 +28,11 @@ from providers.base import (
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
     SPANS_AT_ONCE,
-    ConditionFailed,
-    ObjectNotFound,
     Provider,
-    ProviderError,
     Right,
-    Source,
     is_directory_of_keys,
 )
+from providers.errors import ConditionFailed, ObjectNotFound, ProviderError
 from providers.names import NameEncoding
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.retries import with_retries
@@ -61,6 +58,7 @@ from providers.shared.object_store_put import (
     multipart_md5,
 )
 from providers.shared.resumed_reads import resumed
+from providers.sources import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

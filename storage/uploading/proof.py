@@ -12,13 +12,8 @@ from itertools import chain, islice
 
 from config.logs import one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, Span, StoredObject
-from providers.base import (
-    SPANS_AT_ONCE,
-    IntegrityError,
-    ObjectNotFound,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import SPANS_AT_ONCE
+from providers.errors import IntegrityError, ObjectNotFound, ProviderError, ProviderUnavailable
 from storage.deletions import late_deletions_kept_off, require_open
 from storage.optional_steps import discard_unfinished
 from storage.receipts import MODULUS, part_of

@@ -3778,7 +3778,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "the hash of another file is taken for this one's",
-        "providers/sftp/hash_commands.py",
+        "providers/sftp/server_hashing.py",
         " or rest not in [separator + path for separator in self.before_name]:",
         ":",
         (
@@ -3854,7 +3854,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a source that gives too little is stored",
-        "providers/exact_reading.py",
+        "providers/sources.py",
         "    if read_bytes < announced_bytes:\n",
         "    if announced_bytes < 0:\n",
         ("tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-99]",),
@@ -3862,7 +3862,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a source that gives too much is stored",
-        "providers/exact_reading.py",
+        "providers/sources.py",
         "        if read_bytes > announced_bytes:\n",
         "        if announced_bytes < 0:\n",
         ("tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-101]",),

@@ -13,10 +13,12 @@ import pytest
 from config.fields import Fields
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, AccessDenied, BytesSource, InvalidProviderSettings, Provider
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import AccessDenied, InvalidProviderSettings
 from providers.s3.access import BucketAccess
 from providers.s3.settings import read_settings
 from providers.shared.network import NetworkRules
+from providers.sources import BytesSource
 from tests.destinations import Destination, s3_destination
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy

@@ -23,16 +23,16 @@ import providers.s3.session
 from config.errors import MigrationError
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     DestinationMissing,
     IntegrityError,
     ObjectNotFound,
-    Provider,
     ProviderError,
     ProviderUnavailable,
 )
+from providers.sources import BytesSource
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

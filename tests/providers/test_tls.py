@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import AccessDenied, ProviderUnavailable
+from providers.sources import BytesSource
 
 LARGE_BYTES = 1024 * 1024 * 1024
 """So large that it is asked for in ranges, where there are any."""

@@ -23,7 +23,8 @@ from config.errors import MigrationError
 from config.models import Attempt, Entry, EntryKind, Execution, PutReceipt
 from files.tree import Tree
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, BytesSource, Provider
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.sources import BytesSource
 from sql.database import Database
 from storage.keys import Place
 from storage.receipts import Receipts

@@ -13,8 +13,9 @@ import pytest
 
 from config.models import LEASE_SECONDS, ProviderRow
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import BytesSource, Provider, Source
+from providers.base import Provider
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource, Source
 from storage import lease as lease_module
 from storage.lease import (
     ASK_AGAIN_SECONDS,

@@ -22,7 +22,7 @@ from jobs.migration.removal.whole_copies import KNOWN_BAD, CopyNotWhole, Remaini
 from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
-from providers.base import ProviderError, ProviderUnavailable
+from providers.errors import ProviderError, ProviderUnavailable
 from sql.database import CopyKnownBad, Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff
 from sql.migration.removals import RemovalRecord, UnfinishedDeletion
 from storage.helpers import Helpers

@@ -21,8 +21,9 @@ from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from jobs.signals import Interruption
-from providers.base import BytesSource, Provider
+from providers.base import Provider
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource
 from sql.database import Database
 from storage import lease
 from storage.keys import Place
