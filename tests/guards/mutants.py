@@ -5857,7 +5857,7 @@ BACKUPS = (
     Mutant(
         "jobs",
         "a failing backup is told to nobody where another job fails for the same reason",
-        "jobs/notify/causes.py",
+        "jobs/notify/causes/of_jobs.py",
         'told.get(FOLDED_INTO.get(job.name, ""), ()))',
         "sum(map(list, told.values()), []))",
         ("tests/jobs/notify/test_causes.py::test_two_full_disks_are_two_causes",),
