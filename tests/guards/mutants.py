@@ -3044,8 +3044,8 @@ CONDITIONS = (
         "conditions",
         "S3 is not told what it may delete",
         "providers/s3/provider.py",
-        "self._requests.delete_if(self._names.encode(stored.key), etag)",
-        "self._requests.delete(self._names.encode(stored.key))",
+        "self._access.requests.delete_if(self._names.encode(stored.key), etag)",
+        "self._access.requests.delete(self._names.encode(stored.key))",
         (LATE + "test_a_late_deletion_removes_nothing[s3-moto]",),
     ),
     Mutant(

@@ -40,7 +40,7 @@ def provider_with(credentials: Mapping[str, Any] | None, options: Mapping[str, A
 def access_to(row: ProviderRow) -> BucketAccess:
     """How the bucket of a row is reached."""
     rules = NetworkRules(Fields("configuracion", row.options))
-    return BucketAccess(read_settings(row, endpoint_required=False), rules)
+    return BucketAccess(read_settings(row, endpoint_required=False), rules, lambda step: step())
 
 
 @pytest.mark.parametrize(
