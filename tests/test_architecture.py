@@ -317,7 +317,7 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
         (misplaced_descriptions, "jobs/a.py", "'This module.'\nA = 1\n'Of A.'\nB = 2\n'Of B.'"),
-        (sql_in_strings, "sql/schema.py", "execute('SELECT 1')"),
+        (sql_in_strings, "sql/tables/schema.py", "execute('SELECT 1')"),
     ],
 )
 def test_rule_leaves_good_code_alone(rule: Rule, path: str, source: str) -> None:

@@ -994,7 +994,7 @@ COMMIT = (
     Mutant(
         "schema",
         "a database of a newer version is used",
-        "sql/schema.py",
+        "sql/tables/schema.py",
         "        if key not in known:\n",
         "        if key not in known:\n            continue\n",
         ("tests/sql/test_schema.py::test_a_newer_database_is_refused",),
@@ -1002,7 +1002,7 @@ COMMIT = (
     Mutant(
         "schema",
         "a database of an older version is used",
-        "sql/schema.py",
+        "sql/tables/schema.py",
         "    if missing:\n",
         "    if not upgrades:\n",
         ("tests/sql/test_schema.py::test_an_older_database_says_what_to_do",),
@@ -7223,7 +7223,7 @@ STATUS = (
     Mutant(
         "status",
         "init-db calls tables up to date of which one is gone",
-        "sql/schema.py",
+        "sql/tables/schema.py",
         "    require_whole(connection)\n    return tuple(applied)",
         "    return tuple(applied)",
         (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
