@@ -6588,7 +6588,7 @@ TRUST = (
     Mutant(
         "audit",
         "a copy that was made again stays bad until the rolling audit comes round to it",
-        "sql/queries/status_bad_copies.sql",
+        "sql/queries/count_bad_copies.sql",
         "  AND janitor_is_known_bad(audit.execution_id, audit.provider_id, audit.uri)\n",
         "",
         (f"{AUDIT}test_a_copy_that_is_migrated_again_is_bad_no_longer",),
