@@ -53,8 +53,7 @@ from jobs.context import EndOfRun
 from jobs.heartbeat import renewing_leases
 from jobs.job import Outcome, Ref
 from jobs.locks import LockHeld
-from jobs.migration.directories import DirectoryJudge, OpenDirectory
-from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.directories import DirectoryJudge, KnownConflicts, OpenDirectory
 from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import ProviderSet
 from jobs.provider_state.memory import PausesOnly, ProviderMemory

@@ -73,7 +73,6 @@ SENDING = "storage/sending.py"
 TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
 REMOVAL_OF_ENTRIES = "jobs/migration/removal/entries.py"
-REMOVAL_COMPARISON = "jobs/migration/removal/comparison.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
 
@@ -492,7 +491,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "nothing is compared before it is deleted",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "    position = None\n    found = 0\n",
         "    return len(proven)\n    position = None\n    found = 0\n",
         DIFFERENCES,
@@ -500,7 +499,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "what the proven copy lacks is deleted",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "        if counterpart is None or counterpart.kind is not entry.kind:\n",
         "        if counterpart is None or counterpart.kind is not entry.kind:\n            continue\n",
         DIFFERENCES,
@@ -508,7 +507,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files are deleted whatever their bytes are",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "_same_bytes(descriptor, entry, counterpart, interruption):",
         "_same_bytes(descriptor, entry, entry, interruption):",
         DIFFERENCES,
@@ -516,7 +515,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files of the right size are deleted",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         " and hash_file(descriptor, entry, interruption) == proven.sha256",
         "",
         DIFFERENCES,
@@ -524,7 +523,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "a file that was read once is taken for the same",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if proven.identity is not None and entry.identity == proven.identity:",
         "if proven.identity is not None:",
         DIFFERENCES,
@@ -532,7 +531,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "links are deleted wherever they point",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:",
         "if entry.kind is EntryKind.LINK and entry.link_target is None:",
         DIFFERENCES,
@@ -615,7 +614,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "files are deleted up to the first that somebody has open for writing",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
@@ -695,7 +694,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though no copy holds it",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
         ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
@@ -1056,7 +1055,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "a row may lie in another one's directory",
-        "sql/migration/conflicts.py",
+        "sql/migration/executions.py",
         "for depth in range(len(parts), 1, -1)",
         "for depth in range(len(parts), len(parts) - 1, -1)",
         CONFLICTS,
@@ -1064,7 +1063,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "a row may contain another one's directory",
-        "sql/migration/conflicts.py",
+        "sql/migration/executions.py",
         "for depth in range(len(parts), 1, -1)",
         "for depth in range(len(parts) - 1, 1, -1)",
         CONFLICTS,
@@ -4315,7 +4314,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "a row that is refused stops the removals of others",
-        "jobs/migration/known_conflicts.py",
+        "jobs/migration/directories.py",
         "            if self._judge.is_acceptable(other)  # refused for its own sake, it stands in nobody's way\n",
         "",
         ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_delays_no_other",),
@@ -4323,7 +4322,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "knowledge of other rows never grows old",
-        "jobs/migration/known_conflicts.py",
+        "jobs/migration/directories.py",
         "self._clock() >= self._good_until:",
         "self._good_until == 0.0:",
         (
@@ -4367,7 +4366,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "an empty directory of the name of what is set aside is removed",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if content is None or (entry.kind",
         "if (entry.kind",
         ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
@@ -4375,7 +4374,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though somebody writes to it",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
         ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
@@ -4419,7 +4418,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "a writer that the kernel does not tell of is not looked for",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "            if answer is not Answer.TAKEN:\n",
         "            if answer is None:\n",
         ("tests/files/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
@@ -4427,7 +4426,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "files of others are removed though nobody can tell who writes to them",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if answer is Answer.NO_RIGHT and not self._open_files.is_complete:",
         "if answer is None and not self._open_files.is_complete:",
         ("tests/files/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),

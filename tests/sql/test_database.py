@@ -33,7 +33,7 @@ from sql.database import (
 )
 from sql.memory.outlook import WHOLE_TABLE, PendingSource
 from sql.migration import executions as executions_module
-from sql.migration.conflicts import Conflicts
+from sql.migration.executions import Conflicts
 from sql.migration.removals import ListedDeletion, RemovalRecord
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.processes import wait_until

@@ -26,7 +26,7 @@ from config.process.preparation import keep_rights_of_owner
 from files.descriptors import closing_descriptor
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.entries import LocalCopyDiffers
 from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.filling import Download
 from jobs.migration.restore.run import Restore

@@ -14,8 +14,7 @@ from config.models import Claim, Execution
 from config.text.plurals import files
 from files.tree import Tree
 from files.walk import walk_tree
-from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.directories import DirectoryJudge, DirectoryMissing, KnownConflicts
 from jobs.migration.removal.removal import is_set_aside, keep_local_copy, remove_local_copy
 from jobs.migration.removal.whole_copies import KNOWN_BAD, CopyNotWhole, RemainingCopy, require_whole
 from jobs.provider_set import ProviderSet

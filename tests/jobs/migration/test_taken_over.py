@@ -15,8 +15,7 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import walk_tree
 from jobs.migration.attempts import Attempts
-from jobs.migration.directories import DirectoryJudge
-from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.directories import DirectoryJudge, KnownConflicts
 from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
