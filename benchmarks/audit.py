@@ -25,7 +25,7 @@ from benchmarks.moves import installation
 from benchmarks.peers import rclone_check
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import postgres_of_this_process
-from storage.receipts import MODULUS, part_of
+from storage.inspection import MODULUS, part_of
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 
