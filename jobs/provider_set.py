@@ -76,7 +76,7 @@ class ProviderSet:
         self._lock = threading.Lock()
         self._built: dict[int, Provider] = {}
         self._unprobed: dict[int, Provider] = {}
-        """Those that failed before and are only to be removed from."""
+        """Providers that failed before: from these, copies are only removed."""
         self._failures: dict[int, int] = {}
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person

@@ -70,7 +70,7 @@ class RunOptions(NamedTuple):
 
 
 class ClockIsOff(MigrationError):
-    """By this host's clock files seem older, or younger, than they are."""
+    """This host's clock is wrong: by it, files seem older or younger than they are."""
 
     code = "clock_is_off"
 

@@ -1,4 +1,5 @@
-"""Checks the rules of the code: which layer may import what, how long a function may be, that no error is swallowed.
+"""Checks the rules of the code: which layer may import what, that no imports form a circle, how long a function may be,
+that no error is swallowed.
 
 Each rule gives the places that break it, as `file:line: what`, and is itself shown a breach that it must find.
 """
@@ -9,9 +10,10 @@ import ast
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -335,6 +337,44 @@ def test_no_folder_is_crowded(product_files: list[SourceFile]) -> None:
     assert crowded_folders(file.path for file in product_files) == []
     assert crowded_folders(f"jobs/a/{number}.py" for number in range(13)) == ["jobs/a: 13 modules"]
     assert crowded_folders(["jobs/a/__init__.py", *(f"jobs/a/{number}.py" for number in range(12))]) == []
+
+
+def circle_of_imports(files: Iterable[SourceFile]) -> list[str]:
+    """Modules that import each other in a circle, also from within functions; imports for types alone do not count."""
+    modules = {
+        ".".join(PurePosixPath(file.path).with_suffix("").parts).removesuffix(".__init__"): file for file in files
+    }
+    graph = {name: set(imported_modules(file, modules.keys())) - {name} for name, file in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def imported_modules(file: SourceFile, modules: Container[str]) -> Iterator[str]:
+    """Those of our modules that a file imports when it runs."""
+    for_types = {
+        inner
+        for node in file.nodes
+        if isinstance(node, ast.If) and name_of(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node, name in imports(file):
+        if node not in for_types:
+            yield from [found for found in (name, name.rpartition(".")[0]) if found in modules][:1]
+
+
+def test_no_modules_import_each_other_in_a_circle(product_files: list[SourceFile]) -> None:
+    assert circle_of_imports(product_files) == []
+
+
+@pytest.mark.parametrize("late", ["import jobs.a", "def f():\n    from jobs import a", "from jobs.a import f"])
+def test_a_circle_of_imports_is_found(late: str) -> None:
+    circle = [parsed("jobs/a.py", "from jobs.b import f"), parsed("jobs/b.py", late)]
+    assert set(circle_of_imports(circle)) == {"jobs.a", "jobs.b"}
+    for_types = parsed("jobs/b.py", "if TYPE_CHECKING:\n    from jobs.a import f")
+    assert circle_of_imports([circle[0], for_types]) == []
 
 
 def loaded_packages(statement: str) -> set[str]:

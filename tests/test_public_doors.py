@@ -1,4 +1,4 @@
-"""Tests use what a module offers to others: no private name of another module, and no bound on elapsed time.
+"""Tests use what a module offers to others: no private name of another module, no bound on elapsed time, no pause.
 
 What remains is listed with its reason. The list may get shorter; a test that is added says the same through a public
 name, and waits for an event.
@@ -29,8 +29,29 @@ PRIVATE_NAMES_THAT_REMAIN = {
 }
 """By file."""
 
-BOUNDS_ON_TIME_THAT_REMAIN = Counter({"tests/storage/test_pace.py": 1})
-"""Asserts that read a clock, by file: the promise itself is that something takes its time."""
+BOUNDS_ON_TIME_THAT_REMAIN = Counter(
+    {
+        "tests/storage/test_pace.py": 1,  # the promise itself is that something takes its time
+        "tests/providers/test_provider_contract.py": 1,  # and here, that a server that does not answer is given up
+    }
+)
+"""Asserts that read a clock, by file."""
+
+PAUSES_THAT_REMAIN = Counter(
+    {
+        "tests/processes.py": 1,  # between two looks of `wait_until`
+        "tests/racing.py": 1,  # of no length: lets another thread run
+        "tests/model/world.py": 1,  # between two looks at the kernel's clock
+        "tests/stories/test_hosts.py": 1,  # a process is stopped until an answer of the database is too old
+        "tests/faults/http_effects.py": 1,  # the pause is the fault
+        "tests/faults/sftp_liar.py": 1,  # asyncio closes sockets in later rounds
+        "tests/files/test_slow_sources.py": 2,  # a source is silent for longer than a deadline
+        "tests/providers/test_wire_damage_sftp_local.py": 2,  # so is a reader; and a server, for ever
+        "tests/servers/canned_http.py": 1,  # a slow line
+        "tests/storage/test_helpers.py": 1,  # a process dies while others already wait for their turn
+    }
+)
+"""Calls of `sleep`, by file. What a test waits for is an event, or `wait_until`."""
 
 
 @cache
@@ -86,8 +107,18 @@ def forbidden_names(file: SourceFile) -> Iterator[str]:
 def asserts_on_time(file: SourceFile) -> Iterator[str]:
     """Asserts of time that has passed: on a machine three times slower they fail without a fault."""
     for node in file.nodes:
-        if isinstance(node, ast.Assert) and any(reads_clock(one) or bounds_duration(one) for one in ast.walk(node)):
-            yield file.at(node, "asserts how much time has passed")
+        if isinstance(node, ast.Assert):
+            is_bound = bounds_duration_from_above if is_denial(node.test) else bounds_duration
+            if any(reads_clock(one) or is_bound(one) for one in ast.walk(node)):
+                yield file.at(node, "asserts how much time has passed")
+
+
+def is_denial(node: ast.expr) -> bool:
+    """Whether this says that something is not so, such as that nothing took longer."""
+    match node:
+        case ast.UnaryOp(op=ast.Not()):
+            return True
+    return False
 
 
 def reads_clock(node: ast.AST) -> bool:
@@ -108,6 +139,24 @@ def bounds_duration(node: ast.AST) -> bool:
     return False
 
 
+def pauses(file: SourceFile) -> Iterator[str]:
+    """Fixed pauses: too short on a slow machine, and time lost on every other one."""
+    for node in file.nodes:
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="time" | "asyncio"), attr="sleep")):
+                yield file.at(node, "sleeps")
+
+
+def bounds_duration_from_above(node: ast.AST) -> bool:
+    """Whether this says that `seconds` are many, which a denial makes a demand that they are few."""
+    match node:
+        case ast.Compare(left=longer, ops=[ast.Gt() | ast.GtE(), *_]):
+            return is_duration(longer)
+        case ast.Compare(ops=[ast.Lt() | ast.LtE(), *_], comparators=[longer, *_]):
+            return is_duration(longer)
+    return False
+
+
 def is_duration(node: ast.expr) -> bool:
     """Whether this is named as what something took."""
     match node:
@@ -123,9 +172,14 @@ def test_tests_use_no_private_name_of_another_module() -> None:
     assert not breaches, "\n".join(["", *breaches])
 
 
-def test_tests_set_no_new_bound_on_elapsed_time() -> None:
-    found = {file.path: list(asserts_on_time(file)) for file in files_of_tests()}
-    breaches = [*(one for path, each in found.items() if len(each) > BOUNDS_ON_TIME_THAT_REMAIN[path] for one in each)]
+@pytest.mark.parametrize(
+    ("rule", "remaining"), [(asserts_on_time, BOUNDS_ON_TIME_THAT_REMAIN), (pauses, PAUSES_THAT_REMAIN)]
+)
+def test_tests_set_no_new_bound_on_elapsed_time_and_do_not_sleep(
+    rule: Callable[[SourceFile], Iterator[str]], remaining: Counter[str]
+) -> None:
+    found = {file.path: list(rule(file)) for file in files_of_tests()}
+    breaches = [one for path, each in found.items() if len(each) > remaining[path] for one in each]
     assert not breaches, "\n".join(["", *breaches])
 
 
@@ -135,6 +189,8 @@ def test_what_is_listed_is_still_there() -> None:
         assert names == {name for _, name in private_names(files[path])}, path
     for path, count in BOUNDS_ON_TIME_THAT_REMAIN.items():
         assert count == len(list(asserts_on_time(files[path]))), path
+    for path, count in PAUSES_THAT_REMAIN.items():
+        assert count == len(list(pauses(files[path]))), path
 
 
 @pytest.mark.parametrize(
@@ -147,6 +203,8 @@ def test_what_is_listed_is_still_there() -> None:
         (asserts_on_time, "assert time.monotonic() - started < 5"),
         (asserts_on_time, "assert run.seconds < 5, str(run)"),
         (asserts_on_time, "assert 5 >= seconds"),
+        (asserts_on_time, "assert not [1 for seconds in taken if seconds > 5]"),
+        (pauses, "time.sleep(0.5)"),
     ],
 )
 def test_a_breach_is_found(rule: Callable[[SourceFile], Iterator[str]], source: str) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import psycopg2
 import pytest
 from dotenv import dotenv_values
 
+from commands.command_line import cli
 from config.declared import Listed, Sources, Variable, lists_of, variables_of
 from config.models import ProviderRow
 from config.settings import load_settings
@@ -22,8 +24,10 @@ from sql.database import Database
 from tests.repository import PRODUCT_FOLDERS, REPOSITORY
 from tools.settings_documents import documents
 
-ENVIRONMENT_VARIABLE = re.compile(r"\b(?:DATABASE_URL|TEMP_DIR|TEMP_RETENTION_HOURS|JANITOR_[A-Z_]+)\b")
-NO_SETTINGS = frozenset(("JANITOR_",))
+ENVIRONMENT_VARIABLE = re.compile(
+    r"\b(?:DATABASE_URL|TELEGRAM_TOKEN|ADMIN_ID|(?:BACKUP|DISK|JANITOR|LOGS|TEMP)_[A-Z_]+)\b"
+)
+NO_SETTINGS = frozenset(("JANITOR_", "LOGS_OF_THE_SYSTEM", "TEMP_DIRECTORY"))
 """What looks like a variable and is none."""
 
 
@@ -78,6 +82,7 @@ def test_every_variable_that_anything_names_is_declared() -> None:
     named = variables_of_texts(*(path.read_text(encoding="utf-8") for path in paths))
     assert len(named) >= 10
     assert named - declared - NO_SETTINGS == set()
+    assert declared == {name for name in declared if ENVIRONMENT_VARIABLE.fullmatch(name)}, "looked for, too"
 
 
 def test_each_value_of_the_example_is_one_that_its_variable_takes(tmp_path: Path) -> None:
@@ -99,6 +104,20 @@ def test_each_declaration_speaks_both_languages_in_whole_sentences() -> None:
         for declaration in declarations:
             assert re.fullmatch(r"[A-ZÁÉÍÓÚ¿].*\.", declaration.spanish), declaration.name
             assert re.fullmatch(r"[A-Z`].*\.", declaration.english), declaration.name
+
+
+def test_a_unit_stands_behind_a_number_only() -> None:
+    table = documents(all_groups())["docs/settings.md"]
+    defaults = re.findall(r"^\| `[A-Z_]+` \| (.*?) \|", table, re.MULTILINE)
+    assert "`365` days" in defaults
+    assert [default for default in defaults if re.search("(days|hours|MB|GB)$", default) and "`" not in default] == []
+
+
+def test_every_command_has_a_row_in_the_readme() -> None:
+    table = "".join(line for line in readme().splitlines() if line.startswith("| `"))
+    commands = cli.list_commands(click.Context(cli))
+    assert "restore" in commands
+    assert [name for name in commands if not re.search(rf"`{name}[ `]", table)] == []
 
 
 def test_a_variable_that_two_groups_read_is_declared_once() -> None:
@@ -128,6 +147,29 @@ def test_every_link_of_a_document_leads_to_a_file() -> None:
     ]
     assert len(links) >= 10
     assert [(document.name, target) for document, target in links if not (document.parent / target).exists()] == []
+
+
+def test_every_link_to_a_heading_leads_to_one() -> None:
+    documents_in_english = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    links = [
+        (document, target, heading)
+        for document in documents_in_english
+        for target, heading in re.findall(r"\]\(([^)#]*)#([^)]+)\)", document.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) >= 3
+    broken = [
+        (document.name, target, heading)
+        for document, target, heading in links
+        if heading not in anchors_of(document.parent / target if target else document)
+    ]
+    assert broken == []
+
+
+def anchors_of(document: Path) -> set[str]:
+    """The headings of a document, as links name them."""
+    headings = re.findall("^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.fixture

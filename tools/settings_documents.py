@@ -91,7 +91,7 @@ def _chapters(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _default_with_unit(variable: Variable[Any]) -> str:
-    return f"{variable.shown} {variable.unit}" if variable.unit and variable.default else variable.shown
+    return f"{variable.shown} {variable.unit}" if variable.unit and variable.shown.startswith("`") else variable.shown
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

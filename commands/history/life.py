@@ -170,7 +170,7 @@ EVENTS = {
     "restored": "restaurada en {destination}",
     "url_signed": "dirección de {path} firmada para {seconds} s",
     "local_copy_deleted": "se borra su copia local, {directory}",
-    "rehomed": "llevada de {from_uri} al proveedor principal, a {to_uri}",
+    "rehomed": "llevada de {from_uri} al proveedor primario, a {to_uri}",
     "migrated_again": "se pide que se migre otra vez, pues su copia no está entera: {detail}",
     "orphan_given_up": "se pide que se retire lo que un intento dejó en {place}",
 }

@@ -113,7 +113,7 @@ class Records:
         return [row["parent"] for row in self.query("list_parents", {"provider_id": provider_id})]
 
     def unknown_places(self, places: Sequence[str], provider_ids: Sequence[int]) -> list[str]:
-        """Those of some places for which nothing in the database stands, at any of the providers of one store."""
+        """The places among these that no row of the database accounts for, at any provider of one store."""
         unknown: list[str] = []
         for first in range(0, len(places), PLACES_PER_QUESTION):
             asked = places[first : first + PLACES_PER_QUESTION]
@@ -123,6 +123,6 @@ class Records:
         return unknown
 
     def own_orphans(self, places: Sequence[str], provider_id: int) -> Mapping[str, OwnOrphan]:
-        """Those of some places where only attempts of this database have stored anything."""
+        """The places among these where only attempts of this database have stored anything."""
         rows = self.query("find_own_orphans", {"places": list(places), "provider_id": provider_id})
         return {row["place"]: OwnOrphan(**row) for row in rows}

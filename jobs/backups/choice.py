@@ -1,4 +1,4 @@
-"""Which kind of backup is to be made: a pure function of what there is, of the settings and of the time."""
+"""Decides which kind of backup to make: a pure function of the existing backups, the settings and the time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jobs.schedule import Weekly
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody asks for who has a backup made by hand; `kind` is `None` for the one that is due."""
+    """What an operator asks for when making a backup by hand; `kind` is `None` for the one that is due."""
 
     kind: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kind, and the full backup that a differential is made of; `reason` says why it is none, if one was wanted."""
+    """The kind, and the base of a differential; `reason` says why a wanted differential became a full backup."""
 
     base: Backup | None
     reason: str = ""

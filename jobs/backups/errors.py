@@ -28,7 +28,7 @@ class DiskError(BackupError):
 
 
 class DamagedBackup(BackupError):
-    """A file does not hold what it must."""
+    """A file does not have the contents that were recorded."""
 
 
 class BackupInterrupted(BackupError):
@@ -40,7 +40,7 @@ class RestoreFailed(BackupError):
 
 
 class NotProven(BackupError):
-    """What was restored is not what was backed up."""
+    """What was restored differs from what was backed up."""
 
 
 class NoScratchServer(BackupError):
@@ -48,4 +48,4 @@ class NoScratchServer(BackupError):
 
 
 class FullBackupNeeded(Exception):
-    """A differential cannot be exact, or would not be worth it. The message says why, in Spanish."""
+    """A differential could not be exact, or would not pay. The message says why, in Spanish."""

@@ -28,7 +28,7 @@ FULL = "FULL"
 DIFFERENTIAL = "DIFF"
 SUFFIX = ".sql.gz"
 ENCRYPTED = ".age"
-"""The end of the name of what left its host encrypted."""
+"""The suffix of files that were encrypted before they left their host."""
 
 UNFINISHED = ".part"
 FOR_OWNER = 0o700
@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a file was read back as."""
+    """What reading a file back has shown."""
 
     size_bytes: int
     md5: str
@@ -63,7 +63,7 @@ class Contents:
 
 
 WHICH_DIRECTORY = "(el de las copias propias lo dice BACKUP_PATH)"
-"""A command may have been given another one."""
+"""Added to messages about a directory, because a command may name another one than the setting."""
 
 
 def prepare(target: Target) -> None:
@@ -237,7 +237,7 @@ def read_back(draft: Draft, plain_bytes: int) -> Contents:
 
 
 def publish(backup: Draft, contents: Contents, description: bytes | None) -> None:
-    """Give a backup its final name, after what belongs beside it. Raises `OSError`, and leaves nothing then."""
+    """Give a backup its final name, after its companions have theirs. If it raises `OSError`, it leaves nothing."""
     directory, name = backup.final.parent, backup.final.name
     companions = {f"{name}.sha256": f"{contents.sha256}  {name}\n".encode()}
     if description is not None:
@@ -255,7 +255,7 @@ def publish(backup: Draft, contents: Contents, description: bytes | None) -> Non
 
 
 def description_name(name: str) -> str:
-    """The name of the description beside a full backup."""
+    """The name of a full backup's description."""
     return name.removesuffix(SUFFIX) + ".json"
 
 

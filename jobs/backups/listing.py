@@ -12,7 +12,7 @@ from jobs.backups.keeping.shelf import is_there
 from jobs.backups.records import Backup, provider_of, readable_size
 
 TIMES = ("fecha_creacion", "fecha_eliminacion", "danado_en_disco_desde", "verificado")
-"""What `show` tells with its age."""
+"""The columns that `show` tells together with their age."""
 
 
 def entry_of(backup: Backup, host: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def describe_backup(entry: Mapping[str, Any], clock: Clock) -> str:
 
 
 def lines_of(entry: Mapping[str, Any], clock: Clock) -> list[str]:
-    """The lines of `show`: what is not known, and what there is none of, is left out."""
+    """The lines of `show`, without what is unknown or absent."""
     known = {name: value for name, value in entry.items() if value is not None and value != []}
     return [f"{name}: {_in_words(name, value, clock)}" for name, value in known.items()]
 
@@ -96,7 +96,7 @@ def _what_is_wrong(entry: Mapping[str, Any], clock: Clock) -> str:
 
 
 def statistics(backups: Sequence[Backup], retention_days: int) -> dict[str, Any]:
-    """What there is of good backups, whatever host they are on."""
+    """How many good backups there are on all hosts, and their sizes."""
     good = [backup for backup in backups if backup.is_good]
     full = [backup for backup in good if backup.is_full]
     differential = [backup for backup in good if not backup.is_full]
@@ -116,7 +116,7 @@ def statistics(backups: Sequence[Backup], retention_days: int) -> dict[str, Any]
 
 
 def statistics_lines(found: Mapping[str, Any], clock: Clock) -> list[str]:
-    """What people read of it."""
+    """The same for people."""
     full = counted(found["backups_completos"], "completa", "completas")
     kinds = f"{full}, {counted(found['backups_diferenciales'], 'diferencial', 'diferenciales')}"
     return [

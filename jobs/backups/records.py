@@ -54,36 +54,36 @@ class Backup:
     verification_error: str | None
     sha256: str | None = None
     description_sha256: str | None = None
-    """The hash of the description beside a full one; `None` where nobody recorded it."""
+    """The hash of a full backup's description; `None` where it was not recorded."""
     was_found_at_provider: bool = False
-    """Whether it was never on the disk of this host: `backup rebuild` found it."""
+    """Whether its row was written by `backup rebuild`: its file was never on the disk of this host."""
     copies: tuple[Mapping[str, object], ...] = ()
     """Those at providers, as `list --json` shows them."""
     damaged: datetime | None = None
     """Since when its file on its host is known to be damaged, though a provider has a copy."""
     is_dated_ahead: bool = False
-    """Whether its date is still to come, as the clock of the database was ahead: then it does not say how old it is."""
+    """Whether its date is in the future, because the database's clock was ahead: then the date tells no age."""
     last_proof: datetime | None = None
-    """When a proof was good, though a later one may have failed: then `verified` is `None`."""
+    """When a proof last succeeded. If a later one failed, `verified` is `None` all the same."""
 
     @property
     def is_full(self) -> bool:
-        """Whether it is restored alone."""
+        """Whether it can be restored without another backup."""
         return self.kind == Kind.FULL
 
     @property
     def age_key(self) -> tuple[bool, datetime, int]:
-        """Greater for a newer one; what is dated ahead may be of any age, and comes before all others."""
+        """A sort key, greater for a newer backup. One with a date in the future may be of any age, and comes first."""
         return not self.is_dated_ahead, self.made, self.id
 
     @property
     def is_good(self) -> bool:
-        """Whether it was made, and not deleted since."""
+        """Whether it was made, and has not been deleted since."""
         return self.is_standing and not self.is_being_deleted
 
     @property
     def is_standing(self) -> bool:
-        """Whether it was made, and its deletion is not finished: all of it may still be there."""
+        """Whether it was made, and its deletion, if any, is not finished: all of it may still be there."""
         return self.state == COMPLETED and not self.is_deleted
 
     @property
@@ -106,7 +106,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """A backup that is about to be made; `attempt` names this making of it and no other one."""
+    """A backup that is about to be made; `attempt` is the unique name of this try."""
 
     attempt: str
     kind: Kind
@@ -116,7 +116,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A backup that was made. What nobody counted, as the run was killed, is `None`."""
+    """A backup that was made. Values that were not counted, because the run was killed, are `None`."""
 
     attempt: str
     kind: str
@@ -126,12 +126,12 @@ class End:
     rows: int | None
     seconds: float | None
     description_sha256: str | None = None
-    """That of a full one."""
+    """The hash of a full backup's description."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A backup that was found at a provider, and where it would lie on this host. What nobody knows is `None`."""
+    """A backup that was found at a provider, and its path if it were on this host. Unknown values are `None`."""
 
     kind: Kind
     path: Path
@@ -145,7 +145,7 @@ class Found:
 
 
 class Written(NamedTuple):
-    """What became of it: no id if the database says that it was deleted, or knows another backup by this name."""
+    """The result of writing its row: no id if the database says it was deleted, or has another backup of this name."""
 
     backup_id: int | None
     is_new: bool
@@ -172,7 +172,7 @@ class Records:
         return now
 
     def begin(self, beginning: Beginning, made_by: str) -> int:
-        """Record that a backup is being made; give its id. Raises `LeaseLost`."""
+        """Record that a backup is being made; return its id. Raises `LeaseLost`."""
         parameters = {**_parameters(beginning), "base_id": beginning.base_id, "host": Told(self._host)}
         rows = self._query("begin_backup", {**parameters, "made_by": Told(made_by[:LONGEST_NAME_OF_USER])})
         if not rows:
@@ -213,7 +213,7 @@ class Records:
         self._query("note_kept", {"id": backup.id, "is_gone_here": not is_here})
 
     def note_missing(self, backup: Backup, message: str) -> bool:
-        """Notify, once, that another hand has taken its file away; whether that is news."""
+        """Notify, once, that somebody else has removed its file. Return whether that is news."""
         title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
         return bool(self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)}))
 
@@ -263,7 +263,7 @@ def provider_of(copy: Mapping[str, object]) -> str:
 
 
 def readable_size(size_bytes: int) -> str:
-    """A number of bytes as people read it: `1.50 MB`."""
+    """A number of bytes for people: `1.50 MB`."""
     amount, unit = float(size_bytes), "B"
     for larger in ("KB", "MB", "GB", "TB"):
         if amount < BYTES_PER_UNIT:

@@ -1,4 +1,4 @@
-"""What a backup turned out to be."""
+"""The result of making a backup."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ ENDINGS = {Kind.FULL: FULL, Kind.DIFFERENTIAL: DIFFERENTIAL}
 
 
 class BackupNotMade(Exception):
-    """It was recorded why. The message is in Spanish."""
+    """No backup was made, and the reason is recorded. The message is in Spanish."""
 
 
 def run(context: Context) -> Outcome:
@@ -171,6 +171,7 @@ class _Run:
 
     def make(self, choice: Choice) -> BackupFile:
         """Raises `BackupNotMade`, `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
+        self.context.require_going_on()
         base_id = None if choice.base is None else choice.base.id
         beginning = Beginning(secrets.token_hex(16), choice.kind, self._path(choice.kind), base_id)
         self.records.begin(beginning, self.made_by)
@@ -215,7 +216,7 @@ class _Run:
         return Source(self.settings.database_url or self.context.settings.database_url, self.settings.programs)
 
     def _target(self, kind: Kind) -> Target:
-        """With the size of the last one of its kind, for which there must be room."""
+        """Where the backup goes, which must have room for one as large as the last of its kind."""
         sizes = [backup.size_bytes or 0 for backup in self.shelf().good_here() if backup.kind == kind]
         return Target(self.directory, sizes[-1] if sizes else 0)
 
@@ -234,14 +235,14 @@ class _Run:
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
 
     def note_lost_database(self, report: TickReport) -> None:
-        """The run ends as without a database, unless it is another database that is backed up."""
+        """The run ends as if it had no database, unless another database is being backed up."""
         if self.settings.database_url in ("", self.context.settings.database_url):
             report.note_problem(EXIT_DATABASE)
 
     # Copies at providers
 
     def send(self) -> int:
-        """Send what providers lack; give how many copies were stored. Raises `RunInterrupted`, `LeaseLost`."""
+        """Send what providers lack; return how many copies were stored. Raises `RunInterrupted`, `LeaseLost`."""
         try:
             self._remove_unfinished()  # a killed run may have left what it was encrypting
         except BackupError as error:
@@ -287,5 +288,5 @@ class _Run:
 
 
 def current_user() -> str:
-    """Who runs the program."""
+    """The user who runs the program."""
     return user_name(os.getuid())

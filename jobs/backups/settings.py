@@ -24,7 +24,7 @@ from config.text.parsers import (
 
 @dataclass(frozen=True, slots=True)
 class BackupSettings:
-    """Where the files are, `BACKUP_PATH`, the whole program must know, as others delete nothing there."""
+    """All but `BACKUP_PATH`, which is in the program's own settings so that no other job deletes files there."""
 
     enabled: bool = declared(
         "BACKUP_ENABLED",

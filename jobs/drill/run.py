@@ -72,7 +72,7 @@ def _choose(context: Context, most_bytes: int) -> list[Chosen]:
 
 
 def _drill(context: Context, providers: ProviderSet, scratch: Scratch, chosen: Chosen) -> bool:
-    """Try out one restore, report and record it; whether it is good. One that was moved meanwhile counts as good."""
+    """Try out one restore, report and record it. Return whether it is good; one moved meanwhile counts as good."""
     drilled = _restored(context, providers, scratch, chosen)
     there = {"execution_id": chosen.execution_id, "uri": chosen.uri, "provider_id": chosen.provider_id}
     if drilled.detail is not None and not context.query("is_stored_there", there)[0]["is_stored_there"]:

@@ -31,7 +31,7 @@ class LogInUse(LogLeft):
 
 
 class LogChanged(LogLeft):
-    """It is another file, or has other bytes, than a moment ago. No failure: a later run looks again."""
+    """The log was replaced or changed a moment ago. That is no failure: a later run looks again."""
 
     event = "log_changed"
     level = logging.WARNING

@@ -20,7 +20,7 @@ class LogsReport:
     deleted_files: int = 0
     deleted_bytes: int = 0
     differing_copies: int = 0
-    """Those of the compressed logs that got another name because other bytes had theirs."""
+    """The compressed logs that got another name, because a file with other bytes had theirs."""
 
     in_use: int = 0
     changed: int = 0

@@ -75,7 +75,7 @@ class Leftovers:
         with_retries(lambda: remove_left_probes(abandoned, place.parent), self._interruption, abandoned.progress)
 
     def _require_same_store(self, leftover: Leftover, abandoned: Provider) -> None:
-        """Refuse a provider whose row leads elsewhere by now: the objects there were never ours."""
+        """Refuse a provider whose row now leads elsewhere: the objects there were never ours."""
         if leftover.store and abandoned.store and leftover.store != abandoned.store:
             raise UnsafeDestination("el proveedor lleva ahora a otro sitio que cuando se guardaron")
 

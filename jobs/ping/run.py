@@ -116,7 +116,7 @@ class PingObserver:
 
 
 def _new_process() -> subprocess.Popen[str]:
-    """In a session of its own: a signal that ends the run must not keep it from being told."""
+    """Start the sender in a session of its own, so that a signal that ends the run does not stop it as well."""
     return subprocess.Popen(  # noqa: S603 this program
         [sys.executable, "-P", "-X", "utf8", "-c", PROGRAM, str(PROJECT)],
         env=_environment(),

@@ -36,7 +36,7 @@ class Away(NamedTuple):
 
 
 COUNTED_TO = 10_000
-"""Of more executions at one provider it is only said that they are more: to count millions takes seconds."""
+"""With more executions at one provider, only "more than" this is reported: counting millions takes seconds."""
 
 
 class AwayAtProvider(NamedTuple):

@@ -47,7 +47,7 @@ class Tally:
         if not self.failed:
             return Outcome(counts)
         what = counted(self.failed, "ejecución no se pudo", "ejecuciones no se pudieron")
-        return Outcome({**counts, "failed": self.failed}, (f"{what} llevar al proveedor principal",))
+        return Outcome({**counts, "failed": self.failed}, (f"{what} llevar al proveedor primario",))
 
 
 def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Away]) -> Outcome:
@@ -63,7 +63,7 @@ def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Aw
     ):
         home = providers.get(home_id)
         if home is None:
-            context.say("rehome_put_off", "El proveedor principal no se puede usar: nada se lleva a él por ahora")
+            context.say("rehome_put_off", "El proveedor primario no se puede usar: nada se lleva a él por ahora")
             return Outcome()
         tally = _bring_in_turn(context, Move(Records(context), providers, home, key_prefix, pool), away)
         providers.settle()
@@ -81,10 +81,10 @@ def _notify(context: Context, tally: Tally) -> None:
     """Note whether anything stays at an alternate though it should not."""
     if tally.failed:
         what = counted(tally.failed, "ejecución no se pudo", "ejecuciones no se pudieron")
-        text = f"{what} llevar al proveedor principal, y siguen donde están: el registro dice por qué"
+        text = f"{what} llevar al proveedor primario, y siguen donde están: el registro dice por qué"
         context.notify("rehome:copies", "degraded", text)
     elif tally.rehomed:
-        context.notify("rehome:copies", "ok", "Lo que estaba en otro proveedor se lleva al principal")
+        context.notify("rehome:copies", "ok", "Lo que estaba en otro proveedor se lleva al primario")
 
 
 def _bring_in_turn(context: Context, move: Move, away: Iterator[Away]) -> Tally:

@@ -17,11 +17,11 @@ def _switched_on(settings: Settings) -> Settings:
     return replace(settings, sources=sources._replace(environment=environment))
 
 
-@click.command("rehome", cls=SpanishCommand, short_help="Lleva al proveedor principal lo que quedó en otro.")
+@click.command("rehome", cls=SpanishCommand, short_help="Lleva al proveedor primario lo que quedó en otro.")
 @click.option("--dry-run", is_flag=True, help="Decir qué se llevaría, sin cambiar nada.")
 @click.pass_context
 def rehome(context: click.Context, *, dry_run: bool) -> Any:
-    """Lleva al proveedor principal las ejecuciones que están en otro: las copia, comprueba la copia, cambia su fila y
+    """Lleva al proveedor primario las ejecuciones que están en otro: las copia, comprueba la copia, cambia su fila y
     después quita la copia antigua.
 
     Necesita JANITOR_REHOME=on, salvo con --dry-run, y en cada ciclo no pasa de JANITOR_REHOME_MAX_BYTES.

@@ -6,7 +6,7 @@ from jobs.job import Job, Ref, Scope
 
 JOB = Job(
     name="rehome",
-    title="vuelta al proveedor principal",
+    title="vuelta al proveedor primario",
     scope=Scope.PLATFORM,
     run=Ref("jobs.rehome.run:run"),
     preview=Ref("jobs.rehome.run:preview"),
@@ -25,7 +25,7 @@ JOB = Job(
         "janitor_rehomes": "SELECT, INSERT, UPDATE",
     },
     counts={
-        "rehomed": ("ejecución llevada al proveedor principal", "ejecuciones llevadas al proveedor principal"),
+        "rehomed": ("ejecución llevada al proveedor primario", "ejecuciones llevadas al proveedor primario"),
         "rehomed_bytes": "llevados",
         "found_equal": ("que ya estaba", "que ya estaban"),
         "failed": ("con error", "con error"),

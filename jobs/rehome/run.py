@@ -17,7 +17,7 @@ def run(context: Context) -> Outcome:
     """Bring copies to the primary provider. Raises `RunInterrupted`, `LeaseLost`, `DatabaseError`, `FieldError`."""
     policy = context.database.load_policy() or MigrationPolicy()
     if policy.primary_provider_id is None:
-        context.say("rehome_without_primary", "No hay proveedor principal (nube_primaria_id): nada se lleva a ninguno")
+        context.say("rehome_without_primary", "No hay proveedor primario (nube_primaria_id): nada se lleva a ninguno")
         return Outcome()
     away = find_away(context, policy.primary_provider_id)
     first = next(away, None)
@@ -32,7 +32,7 @@ def preview(context: Context) -> None:
     """Say how much a run would bring to the primary provider, and from where."""
     policy = context.database.load_policy() or MigrationPolicy()
     if policy.primary_provider_id is None:
-        context.say("rehome_previewed", "[simulación] No hay proveedor principal: nada se llevaría a ninguno")
+        context.say("rehome_previewed", "[simulación] No hay proveedor primario: nada se llevaría a ninguno")
         return
     from jobs.provider_set import ProviderSet
 

@@ -18,7 +18,7 @@ class RehomeSettings:
         boolean,
         default="false",
         shown="`off`",
-        spanish="Si lo que quedó en un proveedor alternativo se lleva al principal.",
+        spanish="Si lo que quedó en un proveedor alternativo se lleva al primario.",
         english="Whether copies that are on another provider than the primary one are brought there: copied, proven, "
         "then removed from the other. After a change of `nube_primaria_id` that means all earlier copies.",
     )
@@ -27,7 +27,7 @@ class RehomeSettings:
         parse_size,
         default="20G",
         example="20G",
-        spanish="En un ciclo no se lleva al principal ninguna ejecución con la que se pasaría de esto: 20G.",
+        spanish="En un ciclo no se lleva al primario ninguna ejecución con la que se pasaría de esto: 20G.",
         english="How much is brought to the primary provider in one tick, with a unit. `off`: all. One "
         "that is larger is moved when its turn comes, and no other one in that tick.",
     )

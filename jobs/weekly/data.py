@@ -111,7 +111,7 @@ class Report:
     stores: Sequence[Store]
     causes: Sequence[Cause]
     runs: Mapping[str, Mapping[int, int]]
-    """By host and exit code."""
+    """How many runs, by host and exit code."""
     jobs: Sequence[JobLine]
     disks: Sequence[Disk]
     backups: Sequence[BackupLine]
@@ -128,7 +128,7 @@ class Report:
 
     @property
     def bytes(self) -> int:
-        """Bytes of them."""
+        """The bytes of the executions migrated in these days."""
         return sum(day.bytes for day in self.days)
 
     @property

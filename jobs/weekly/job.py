@@ -32,6 +32,7 @@ JOB = Job(
         "janitor_runs": "SELECT",
         "janitor_job_runs": "SELECT",
         "janitor_attempts": "SELECT",
+        "janitor_causes": "SELECT",
         "janitor_looks": "SELECT",
         "janitor_migrations": "SELECT",
         "janitor_holds": "SELECT",

@@ -51,7 +51,7 @@ def network_error(error: BaseException) -> ProviderError | None:
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         return ProviderUnavailable(f"fallo de red: {NO_PROXY_REACHED}")
     if any(isinstance(getattr(cause, "reason", None), urllib3.exceptions.SSLError) for cause in causes):
-        return ProviderUnavailable(NO_TLS)  # it was to be opened; one that was open and is damaged is a broken one
+        return ProviderUnavailable(NO_TLS)  # while opening it: damage to an open connection is another error
     return None
 
 

@@ -310,34 +310,37 @@ def test_the_file_is_rotated_and_few_are_kept(tmp_path: Path, monkeypatch: pytes
 
 
 LOGGED_BY_ONE = """
-import logging, sys
+import logging, os, sys
 from pathlib import Path
 from config.logs import emit
 from config.process import log_output
-directory, name, lines = sys.argv[1:]
+directory, name, files = sys.argv[1:]
 log_output.ROTATE_AT_BYTES, log_output.ROTATED_FILES_KEPT = 4000, 200
 sys.stderr = open("/dev/null", "w")
 log_output.configure_logging(Path(directory), "text", debug=False)
 print("ready", flush=True)
 sys.stdin.read(1)
-for number in range(int(lines)):
+for number in range(20_000):
     emit(logging.INFO, "a", f"línea {name} {number} {'x' * (number % 50)}")
+    if number % 100 == 99 and len(os.listdir(directory)) > int(files):
+        break
+print(number + 1)
 """
 
 
 def test_no_line_of_several_installations_in_one_directory_is_lost(tmp_path: Path) -> None:
-    """They have databases of their own, so no lock keeps them apart, and rotate one file some fifty times.
+    """They have databases of their own, so no lock keeps them apart, and rotate one file until there are many.
 
     Looked for elsewhere, too: the lock's file in that directory has the database's name in its own, and a run's
     processes write through one of them.
     """
-    lines, names = 800, ("norte", "sur", "este")
+    files, names = 30, ("norte", "sur", "este")
     command = [sys.executable, "-c", LOGGED_BY_ONE, str(tmp_path)]
     with contextlib.ExitStack() as stack:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
-                    [*command, name, str(lines)], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                    [*command, name, str(files)], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
             )
             for name in names
@@ -349,14 +352,17 @@ def test_no_line_of_several_installations_in_one_directory_is_lost(tmp_path: Pat
             assert process.stdin is not None
             process.stdin.write(b"x")
             process.stdin.flush()
-        assert [process.wait(60) for process in processes] == [0] * len(names)
+        logged = [int(process.communicate(timeout=60)[0]) for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(names)
     found = [
         re.sub(r".* - línea (\w+ \d+) x*", r"\1", line)
         for path in tmp_path.iterdir()
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
-    assert len(list(tmp_path.iterdir())) > 30
-    assert sorted(found) == sorted(f"{name} {number}" for name in names for number in range(lines))
+    assert len(list(tmp_path.iterdir())) > files
+    assert sorted(found) == sorted(
+        f"{name} {number}" for name, lines in zip(names, logged, strict=True) for number in range(lines)
+    )
 
 
 @pytest.mark.parametrize("others", ["moved it away", "removed it"])

@@ -2518,6 +2518,14 @@ SECRETS = (
         ("tests/sql/test_database.py::test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number",),
     ),
     Mutant(
+        "places",
+        "a copy of one kind above a place is not found",
+        "sql/migration/attempts.py",
+        '"gcs", "sftp", "local")',
+        '"gcs", "sftp")',
+        ("tests/providers/test_kinds.py::test_copies_of_every_kind_above_a_place_are_looked_for",),
+    ),
+    Mutant(
         "secrets",
         "errors are recorded with secrets",
         "sql/migration/attempts.py",

@@ -6,6 +6,7 @@ A job that needs more than an installation to be on says here, by its name, how 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import re
@@ -22,19 +23,25 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 
+from commands.table import COMMANDS
 from config.declared import lists_of, variables_of
+from config.errors import RunInterrupted
 from config.settings import load_settings
 from demo.servers.postgres import installed_programs
 from demo.servers.process import free_port
+from jobs.context import Context
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
 from jobs.schedule import Schedule
+from jobs.signals import Interruption
 from jobs.tick import plan_of
 from sql.database import Database
 from tests.destinations import Destination
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
+from tests.roles import OF_EVERY_RUN, OF_HISTORY, role_with
 from tests.stories.installation import Installation
+from tests.test_architecture import SLOW_PACKAGES
 
 ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "audit", "drill", "history")
 """In which jobs come in a tick; after them what concerns the whole tick."""
@@ -114,6 +121,12 @@ def test_definitions_import_little_and_nothing_of_what_a_job_does() -> None:
         assert slow not in loaded, slow
 
 
+def test_settings_import_no_slow_package() -> None:
+    """A tick imports those of every job that may be on."""
+    loaded = loaded_after("import jobs.settings\njobs.settings.settings_of_jobs()")
+    assert loaded.isdisjoint(SLOW_PACKAGES)
+
+
 def test_a_job_is_found_by_its_name_and_a_misspelling_is_reported() -> None:
     assert job_named("temp").name == "temp"
     assert jobs_named(["temp, migration", "temp"]) == {"temp", "migration"}
@@ -147,13 +160,36 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     assert all(isinstance(words, str) or len(words) == 2 for words in job.counts.values())
 
 
+def test_the_folder_of_each_job_is_in_the_picture_of_the_architecture() -> None:
+    picture = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    folders = sorted(path.parent.name for path in (REPOSITORY / "jobs").glob("*/job.py"))
+    assert "temp_files" in folders
+    assert [name for name in folders if not re.search(rf"^  {name}/ +\S", picture, re.MULTILINE)] == []
+
+
+@each_job
+def test_its_command_hides_no_other_one(job: Job) -> None:
+    assert job.commands is None or job.name not in COMMANDS
+
+
+@each_job
+def test_what_sounds_like_a_secret_is_declared_as_one(job: Job) -> None:
+    """Only what is declared as a secret is hidden in logs. A file that holds a secret is none itself."""
+    if job.settings_class is None:
+        return
+    for variable in variables_of(job.settings_class):
+        sounds_secret = re.search(r"TOKEN|PASSWORD|SECRET|CREDENTIAL|_KEYS?\b|_URLS?\b", variable.name)
+        assert variable.secret or not sounds_secret, variable.name
+
+
 @each_job
 def test_settings_are_declared_and_say_whether_the_job_is_on(job: Job, tmp_path: Path) -> None:
     if job.settings is None:
         return
     assert dataclasses.is_dataclass(job.settings_class)
     assert job.when_off, "operators are told how to switch it on"
-    assert plan_of(job, load_settings(switched_on(job, tmp_path))) is not None
+    is_on = plan_of(job, load_settings(switched_on(job, tmp_path))) is not None
+    assert is_on, "the examples of its switches, or what `switched_on` adds, do not switch it on"
 
 
 @each_job
@@ -186,8 +222,12 @@ def tables_of(statement: str) -> list[tuple[str, str]]:
     words = {"FROM": "SELECT", "JOIN": "SELECT", "DELETE FROM": "DELETE", "INSERT INTO": "INSERT", "UPDATE": "UPDATE"}
     pattern = r"\b(DELETE FROM|INSERT INTO|UPDATE|FROM|JOIN)\s+([a-z_]+)"
     found = [(words[verb], table) for verb, table in re.findall(pattern, statement)]
+    found += [("UPDATE", table) for table in UPDATING_INSERT.findall(statement)]
     return [(right, table) for right, table in found if table.startswith("janitor_") or table in PLATFORM_TABLES]
 
+
+UPDATING_INSERT = re.compile(r"\bINSERT INTO\s+([a-z_]+)(?:(?!\bINSERT INTO\b).)*?\bDO UPDATE\b", re.DOTALL)
+"""An INSERT that may become an UPDATE, and its table."""
 
 PLATFORM_TABLES = {"cloud_providers", "ejecuciones_config", "ejecuciones_yaml", "historial_backup", "notificaciones"}
 
@@ -213,6 +253,38 @@ def test_a_dry_run_of_it_writes_nothing(busy: Installation, job: Job) -> None:
     assert run.exit_code == 0, str(run)
     assert busy.everything_in_the_database() == before
     assert sorted(str(path) for path in busy.directory.rglob("*") if "trabajo" not in path.parts) == files
+
+
+@each_job
+def test_a_dry_run_of_it_says_what_it_would_do(busy: Installation, job: Job) -> None:
+    run = busy.run("run", job.name, "--dry-run", **switched_on(job, busy.directory / "registros-de-otros"))
+    assert any("[simulación]" in line for line in run.messages("INFO")), str(run)
+
+
+@each_own_job
+def test_one_that_is_to_stop_before_it_has_begun_changes_nothing(
+    busy: Installation, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks whether it may go on before its first step. What it does not look at, the end of the process ends."""
+    monkeypatch.chdir(busy.directory)
+    variables = switched_on(job, busy.directory / "registros-de-otros")
+    settings = load_settings({**busy.environment, **variables})
+    own = settings.of(job.settings_class) if job.settings_class else None
+    assert job.run is not None
+    interruption = Interruption()
+    interruption.set()
+    with closing(Database(busy.database_url, settings.host)) as database:
+        seen = database.start_run(1, "tick", "test")
+        is_platform = job.scope == Scope.PLATFORM
+        token = database.job_records.claim(job.name, is_platform=is_platform, seen_token=None) or 0
+        before = busy.everything_in_the_database()
+        context = Context(
+            job, settings, own, database, seen.now, interruption, is_asked_for=True,
+            fencing_token=token if is_platform else 0, judgment=lambda _database, _settings: (),
+        )  # fmt: skip
+        with contextlib.suppress(RunInterrupted):
+            job.run.load()(context)
+        assert busy.everything_in_the_database() == before
 
 
 @each_job
@@ -275,6 +347,23 @@ def test_it_hides_secrets(busy: Installation, job: Job) -> None:
     run = busy.run("--debug", "run", job.name, DATABASE_URL=url, **variables)
     assert "muy-secreto-1234" not in run.errors + run.output
     assert "muy-secreto-1234" not in str(busy.everything_in_the_database())
+
+
+OF_BACKUPS = (
+    "GRANT pg_read_all_data TO {role}",
+    "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
+)
+BESIDES = {"backup": OF_BACKUPS, "verify": OF_BACKUPS, "history": OF_HISTORY}
+"""Grants that are no rights on tables, by job: its documents name them."""
+
+
+@each_own_job
+def test_the_rights_that_it_names_are_all_it_needs(busy: Installation, job: Job) -> None:
+    own = (f"GRANT {rights} ON {table} TO {{role}}" for table, rights in job.rights.items())
+    variables = switched_on(job, busy.directory / "registros-de-otros")
+    with role_with(busy, (*OF_EVERY_RUN, *own, *BESIDES.get(job.name, ()))) as url:
+        run = busy.run("run", job.name, DATABASE_URL=url, **variables)
+    assert run.exit_code == 0, str(run)
 
 
 @each_own_job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,6 +14,7 @@ from jobs.migration.queue import task_pool as flights_module
 from jobs.migration.queue.task_pool import TaskPool
 from providers.errors import AccessDenied, StorageFull
 from storage.traffic.transfers import TransferPool
+from tests.processes import wait_until
 
 NEVER = threading.Event()
 PATIENCE_SECONDS = 20.0
@@ -99,20 +99,25 @@ def test_callers_share_the_bound(pool: TransferPool, meter: Meter, callers: Thre
     assert len(meter.entered) == 40
 
 
-def test_the_first_error_stops_the_rest_and_comes_out(pool: TransferPool) -> None:
+def test_the_first_error_stops_the_rest_and_comes_out(pool: TransferPool, callers: ThreadPoolExecutor) -> None:
+    """The two other threads wait in their items until the third, which failed, has taken up something else."""
     error = AccessDenied("denegado")
     begun: list[int] = []
+    is_over = threading.Event()
 
     def fail_at_two(item: int) -> None:
         begun.append(item)
         if item == 2:
             raise error
-        time.sleep(0.001)
+        assert is_over.wait(PATIENCE_SECONDS)
 
+    call = callers.submit(pool.for_each, fail_at_two, list(range(1000)), NEVER)
+    wait_until(lambda: len(begun) == 3, PATIENCE_SECONDS)
+    pool.for_each(lambda _: is_over.set(), [None], NEVER)
     with pytest.raises(AccessDenied) as caught:
-        pool.for_each(fail_at_two, list(range(1000)), NEVER)
+        call.result(PATIENCE_SECONDS)
     assert caught.value is error
-    assert 3 <= len(begun) < 100
+    assert sorted(begun) == [0, 1, 2]
 
 
 def test_for_each_does_not_return_before_its_last_call(

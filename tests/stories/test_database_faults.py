@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination
 from tests.processes import wait_until
+from tests.roles import OF_EVERY_RUN, OF_HISTORY, role_of, role_with
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 from tests.stories.installation import Installation, Run
@@ -283,34 +283,14 @@ def test_a_transaction_that_cannot_be_serialized_is_repeated(two: Installation, 
 
 # Rights and limits of a role
 
-RIGHTS = (
-    "GRANT SELECT ON cloud_providers, ejecuciones_config, ejecuciones_yaml, secretos_nube TO {role}",
-    "GRANT SELECT ON janitor_upgrades, janitor_job_upgrades TO {role}",
-    "GRANT SELECT, INSERT, UPDATE ON janitor_jobs, janitor_job_runs TO {role}",
-    "GRANT DELETE ON janitor_runs, janitor_job_runs, janitor_attempts TO {role}",
-    "GRANT UPDATE (migrado_a_nube, ruta_nube, nube_provider_id) ON ejecuciones_yaml TO {role}",
-    "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts, janitor_looks TO {role}",
-    "GRANT SELECT, INSERT, UPDATE ON janitor_installation TO {role}",
-    "GRANT SELECT, INSERT ON janitor_audit TO {role}",
-    "GRANT EXECUTE ON FUNCTION janitor_prune_audit(INTEGER, TEXT) TO {role}",
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON janitor_holds, janitor_provider_health TO {role}",
-)
-"""What the README says that a run needs."""
-
 
 @pytest.fixture
 def role(two: Installation) -> Iterator[str]:
     """A role with exactly the rights of a run, whom the installation uses."""
-    name = f"{_name(two)}_sage"
-    two.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'sage'")
-    for statement in RIGHTS:
-        two.execute(statement.format(role=name))
-    parts = urlsplit(two.database_url)
-    address = parts.netloc.rpartition("@")[2]
-    two.environment["DATABASE_URL"] = parts._replace(netloc=f"{name}:sage@{address}").geturl()
-    yield name
-    two.execute(f"DROP OWNED BY {name}")
-    two.execute(f"DROP ROLE {name}")
+    pruning = "GRANT DELETE ON janitor_runs, janitor_job_runs, janitor_attempts TO {role}"
+    with role_with(two, (*OF_EVERY_RUN, *OF_HISTORY, pruning)) as url:
+        two.environment["DATABASE_URL"] = url
+        yield role_of(two)
 
 
 def test_the_rights_that_the_readme_names_are_enough(two: Installation, nas: Destination, role: str) -> None:

@@ -18,7 +18,7 @@ BUCKETS = 128
 LOOK_AHEAD_BYTES = 2048
 FIRST_STEP_BYTES = 8192
 LAST_STEP_BYTES = 128
-"""What differs within so little is found row by row."""
+"""A difference within so few bytes is looked for row by row."""
 
 STEP_GROWTH = 4
 PIECE_BYTES = 1024 * 1024
@@ -32,7 +32,7 @@ Counts = dict[bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """How much of what waits is held in memory, and where the rest goes."""
+    """How many bytes of waiting rows are held in memory, and where the rest is written."""
 
     directory: Path
     rows: int = 250_000
@@ -64,7 +64,7 @@ class TableComparison:
         self._old_index: dict[bytes, int] | None = None
         self._first_step_bytes = FIRST_STEP_BYTES
         self._misses = 0
-        """How many differences nothing in sight explained since the last one that something did."""
+        """How many differences in a row were not explained by anything in sight."""
         self.fed_bytes = 0
         """How much of the new dump was compared."""
         self.unordered_bytes = 0
@@ -74,7 +74,7 @@ class TableComparison:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much did not meet its partner yet."""
+        """The size of all rows that have not met their partner yet."""
         return self._held_bytes + self._spilled_bytes
 
     def begin(self, old_blocks: Iterator[bytes]) -> None:
@@ -98,7 +98,7 @@ class TableComparison:
         self._spill_above_limit()
 
     def pass_rest(self) -> bool:
-        """Let the rest of an old block wait, as nothing more is fed; whether there was any."""
+        """Let the rest of an old block wait, as nothing more is fed. Return whether there was any."""
         if self._at == len(self._old) and not self._load():
             return False
         self._note(self._gone, self._new, self._old[self._at : -1].split(b"\n"))
@@ -107,12 +107,12 @@ class TableComparison:
         return True
 
     def end(self) -> None:
-        """What is left of the old blocks has no partner here."""
+        """End a part: the rest of the old blocks has no partner in it."""
         while self.pass_rest():
             pass
 
     def differences(self) -> Iterator[Difference]:
-        """All that differs, in portions of which none holds a row of another one."""
+        """All differences, in portions that have no row in common."""
         if not self._buckets:
             yield Difference(self._gone, self._new)
             return
@@ -136,7 +136,7 @@ class TableComparison:
         return bool(self._old)
 
     def _pass_equal_rows(self, new: bytes, at: int) -> int:
-        """Go on to the first row that differs, in both; where that is in the new one. Gallops, then halves.
+        """Go on to the first row that differs, and return its place in the new block. Gallops, then halves.
 
         `startswith` compares memory without copying it; two slices would be copies. The first step is as long as the
         last equal stretch: where many rows changed, all stretches are short.
@@ -167,7 +167,7 @@ class TableComparison:
         return at
 
     def _pass_difference(self, new: bytes, at: int, new_index: dict[bytes, int]) -> int:
-        """Go on to where both agree again, if that is in sight; where that is in the new one."""
+        """Go on to where both agree again, if that is in sight. Return that place in the new block."""
         old, start = self._old, self._at
         old_end, new_end = old.index(b"\n", start) + 1, new.index(b"\n", at) + 1
         old_row, new_row = old[start:old_end], new[at:new_end]
@@ -186,7 +186,7 @@ class TableComparison:
         return self._let_wait(new, at, old_end, new_end)
 
     def _pass_place(self, new: bytes, at: int, old_end: int, new_end: int) -> int:
-        """Go on to where both agree again; where that is in the new one."""
+        """Go on to where both agree again. Return that place in the new block."""
         self._misses = 0
         self.places += 1
         return self._let_wait(new, at, old_end, new_end)
@@ -197,7 +197,7 @@ class TableComparison:
         return end > 0 and new.startswith(self._old[old_at:end], new_at)
 
     def _let_wait(self, new: bytes, at: int, old_end: int, new_end: int) -> int:
-        """Let all rows before these places wait for their partners; where the new one continues."""
+        """Let all rows before these places wait for their partners. Return where the new block continues."""
         if old_end > self._at:
             self._note(self._gone, self._new, self._old[self._at : old_end - 1].split(b"\n"))
             self._at = old_end
@@ -206,7 +206,7 @@ class TableComparison:
         return new_end
 
     def _pass_without_order(self, new: bytes, at: int) -> int:
-        """Let all rows of the next stretch wait, as long in both; where the new one continues. Then look again.
+        """Let the next stretch of both blocks wait, then look again. Return where the new block continues.
 
         A table that was rewritten in another order costs a third so of what looking for each of its rows would.
         """
@@ -221,7 +221,7 @@ class TableComparison:
         return self._let_wait(new, at, old_end, max(at, new_end))
 
     def _catch_up(self, new: bytes, at: int) -> tuple[int, int]:
-        """Pass rows whose partners wait already; how many they are, and where the new one goes on.
+        """Pass rows whose partners wait already. Return how many they are, and where the new block continues.
 
         One dump is ahead of the other after many rows that stood together went, or came: both agree again from here.
         """
@@ -248,7 +248,7 @@ class TableComparison:
         return _indexed(self._old, self._old_index)
 
     def _note(self, mine: Counts, others: Counts, rows: Iterable[bytes]) -> None:
-        """Rows meet their partners, or wait."""
+        """Match rows with waiting partners; let the others wait."""
         held = 0
         for row in rows:
             partners = others.get(row)

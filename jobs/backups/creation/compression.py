@@ -15,27 +15,27 @@ from jobs.backups.errors import DamagedBackup
 
 LEVEL = 2
 GZIP_WINDOW = 31
-"""What zlib calls a window of 32 KiB with a header and a trailer of gzip around it."""
+"""zlib's number for a window of 32 KiB with gzip's header and trailer."""
 
 BLOCKS_IN_FLIGHT = 8
 READ_BYTES = 64 * 1024
-"""As much as is inflated in one step, mostly: what is left of it would have to be copied."""
+"""How much is given to one step of inflating. It is usually used up: a rest would have to be copied."""
 
 LOOK_SECONDS = 1.0
 LARGEST_INFLATED_BYTES = 4 * 1024 * 1024
-"""What one step of inflating gives at most, however well the file is compressed."""
+"""The most that one step of inflating returns, however well the file is compressed."""
 
 
 NoteBytes = Callable[[int], object]
-"""Is given each number of bytes that was read of a file."""
+"""Called with the number of bytes of each read of a file."""
 
 
 def note_nothing(_size_bytes: int) -> None:
-    """Where nobody wants to know."""
+    """Does nothing, if nobody wants to know."""
 
 
 class Inflater(Protocol):
-    """What `decompressobj` gives."""
+    """An object from `decompressobj`."""
 
     unused_data: bytes
     unconsumed_tail: bytes
@@ -46,7 +46,7 @@ class Inflater(Protocol):
 
 
 class Sink(Protocol):
-    """What takes all of the bytes that are written to it."""
+    """A file that takes all bytes that are written to it."""
 
     def write(self, data: bytes, /) -> object:
         """Take them. Raises `OSError`."""
@@ -100,7 +100,7 @@ class GzipMember:
 
 
 def inflated(path: Path, start: int, end: int, note: NoteBytes = note_nothing) -> Generator[bytes, None, None]:
-    """What the gzip members between two places of a file hold, each checked by its CRC.
+    """The inflated contents of the gzip members between two offsets of a file, each checked by its CRC.
 
     Read ahead in a thread. Close the iterator when the rest is not wanted. Raises `DamagedBackup`, `OSError`.
     """
@@ -149,7 +149,7 @@ def inflated_here(path: Path, start: int, end: int, note: NoteBytes = note_nothi
 
 
 def inflated_from(name: str, read: Callable[[], bytes]) -> Generator[bytes, None, None]:
-    """What the gzip members hold that `read` gives part by part, and nothing at their end; `name` is the file's.
+    """The inflated contents of gzip members that `read` returns in parts, and `b""` at their end; `name` is the file's.
 
     Raises `DamagedBackup` and what `read` raises.
     """

@@ -1,4 +1,4 @@
-"""The small file beside a full backup, with what a differential must know to fit."""
+"""The description: a small file beside a full backup, with everything that a later differential must match."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ID = re.compile(r"\d{8}_\d{6}_[0-9a-f]{16}")
 ENCODING = re.compile("[A-Z0-9_]+")
 OID = re.compile("[0-9]{1,10}")
 SETTINGS = frozenset({"bytea_output", "lc_monetary"})
-"""Those that a description may name."""
+"""The settings that a description may name."""
 
 LOCALE_PROVIDERS = frozenset("cib")
 
 HOW_VALUES_WERE_WRITTEN = {"bytea_output": "hex"}
-"""In the backups whose descriptions do not say it."""
+"""The value for backups whose descriptions do not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,16 @@ class Description:
     large_objects: Mapping[str, str]
     """A hash for each oid."""
     roles: Sequence[str]
-    """All of the server's: a scratch server needs those that own something, or may do something."""
+    """All roles of the server: a scratch server needs those that own something or have rights."""
     settings: Mapping[str, str] = field(default_factory=HOW_VALUES_WERE_WRITTEN.copy)
-    """Those on which the text of values depends; `lc_monetary` only where amounts of money are."""
+    """Settings on which the text of values depends; `lc_monetary` only if there are columns of type money."""
     locale: Locale | None = None
     """`None` in older descriptions."""
     filenodes: Mapping[str, int] = field(default_factory=dict)
-    """By the oid of a table; one with another filenode was rewritten since, and its rows may have moved."""
+    """The filenode of each table, by its oid. If it has another one now, it was rewritten, and rows may have moved."""
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for what no backup is described by: some of it becomes a part of statements."""
+        """Raise `ValueError` for values that no description has: some of them become parts of statements."""
         _require_types(self)
         is_named = ID.fullmatch(self.id) and ENCODING.fullmatch(self.encoding)
         if not is_named or not 0 <= self.data_start <= self.data_end <= self.size_bytes:

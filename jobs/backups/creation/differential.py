@@ -71,7 +71,7 @@ class Limits:
         return 2 * max(data_bytes * self.largest_share, self.smallest_bytes)
 
     def looked_at_bytes(self, data_bytes: int) -> float:
-        """How many bytes of rows that are not where they were say what is to come."""
+        """After this many bytes of rows that have moved, the rest is estimated from them."""
         return max(data_bytes * self.looked_at_share, self.smallest_bytes / 4)
 
     def changed_rows(self, rows: int) -> float:
@@ -79,7 +79,7 @@ class Limits:
         return rows * self.largest_share_of_rows
 
     def rows_to_look_at(self, rows: int) -> float:
-        """How many of them say what is to come."""
+        """After this many such rows, the rest is estimated from them."""
         return max(self.changed_rows(rows) / 5, self.looked_at_rows)
 
 
@@ -123,7 +123,7 @@ def _as_text(settings: Mapping[str, str]) -> str:
 
 
 def _require_whole(base: Path, description: Description) -> None:
-    """What the comparison does not read: the tables before the rows and the rest after them."""
+    """Read the sections that are not compared: the tables before the rows, and the rest after them."""
     try:
         size = base.stat().st_size
         if size != description.size_bytes:
@@ -156,7 +156,7 @@ class _Making:
     rows: int = 0
     tables: set[bytes] = field(default_factory=set)
     sizes: dict[bytes, int] = field(default_factory=dict)
-    """Of tables that changed much, as the server knows it."""
+    """The sizes, as the server knows them, of tables that changed much."""
     partitioned: dict[bytes, tuple[TableBegins, TableComparison]] = field(default_factory=dict)
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
@@ -251,7 +251,7 @@ class _Making:
         return comparison
 
     def _pass_rest(self, begins: TableBegins, comparison: TableComparison) -> None:
-        """What is left of the full backup's rows of a table, which may be all of them."""
+        """Pass the full backup's rows of a table that were not compared yet, which may be all of them."""
         while comparison.pass_rest():
             self._require_few_changes(begins, comparison)
 
@@ -280,7 +280,7 @@ class _Making:
         return comparison.places * (size / comparison.fed_bytes - 1)
 
     def _size(self, table: bytes) -> int:
-        """As the server knows it."""
+        """The size of a table, as the server knows it."""
         if table not in self.sizes:
             ((self.sizes[table],),) = self.snapshot.session.query(
                 "size_of_table", {"oid": self.snapshot.tables[table].oid}
@@ -302,7 +302,7 @@ class _Making:
 
 
 class _Spool:
-    """A part of a differential that is found before it is its turn; in a file that has no name."""
+    """A part of a differential that is known before its turn, held in a file without a name."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self._file = stack.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 the stack closes it

@@ -24,7 +24,7 @@ from sql.snapshots import ProgramAddress
 
 PIPE_BYTES = 1024 * 1024
 BLOCK_BYTES = 256 * 1024
-"""What is read at a time: it stays in a processor's cache until it is counted and compressed."""
+"""The size of one read: it stays in a processor's cache until it is counted and compressed."""
 
 KEPT_BYTES = 4 * 1024 * 1024
 PAUSE_SECONDS = 0.004
@@ -69,7 +69,7 @@ class SharedSnapshot:
 
 
 def environment(address: ProgramAddress) -> dict[str, str]:
-    """What a program of PostgreSQL gets: English messages, one time zone, the password where `ps` does not show it."""
+    """The environment of PostgreSQL's programs: English messages, one time zone, the password hidden from `ps`."""
     inherited = inherited_environment(is_client=True)
     kept = {name: value for name, value in inherited.items() if name not in NOT_INHERITED}
     password = address.password or os.environ.get("PGPASSWORD", "")
@@ -166,7 +166,7 @@ def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
 
 
 SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connection", "connection to server was lost")
-"""What libpq says, of which the rest are guesses in English."""
+"""What libpq says. The text after it is a guess in English."""
 
 
 def _require_success(code: int, complaints: str, tail: bytes) -> None:

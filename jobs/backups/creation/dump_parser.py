@@ -137,7 +137,7 @@ def _end_of_rows(buffer: bytes, position: int) -> int:
 
 
 def _statement_of(text: bytes) -> Event | None:
-    """What a text is, if it is whole: names and values may hold newlines."""
+    """The event that a text is, if it is complete: names and values may contain newlines."""
     if text.startswith(b"COPY "):
         header = HEADER.match(text) if text.endswith(END_OF_HEADER) and text.count(b'"') % 2 == 0 else None
         return TableBegins(header[1], tuple(COLUMN.findall(header[2] or b"")), text) if header else None

@@ -39,7 +39,7 @@ FILLED = b"\n--\n\n"
 
 @dataclass(slots=True)
 class _Amounts:
-    """What went through."""
+    """What has passed through so far."""
 
     tables: int = 0
     rows: int = 0
@@ -48,7 +48,7 @@ class _Amounts:
 def make_full_once(
     source: Source, target: Target, when: datetime, interruption: threading.Event, reason: str
 ) -> BackupFile:
-    """Make a full backup of the snapshot that is taken now; `reason` says why it is none of the other kind.
+    """Make a full backup of a snapshot taken now; `reason` says why it is not a differential.
 
     Raises `BackupError` and `DatabaseError`, and leaves nothing then.
     """
@@ -119,7 +119,7 @@ def _write(
 
 
 def _with_refreshes_that_warn(post_data: bytes, views: Iterable[bytes]) -> bytes:
-    """A view whose query fails by now must not keep the rest of a backup from being restored."""
+    """A view whose query fails by now must not prevent the rest of a backup from being restored."""
     for view in filled_views(post_data, views):
         of_dump = FILLED + render("refresh_of_dump", view=view)
         if post_data.count(of_dump) == 1:  # else a comment says the same: what pg_dump wrote stays

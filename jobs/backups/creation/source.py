@@ -34,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """What must be the same for a differential to fit."""
+    """Everything that must be the same for a differential to fit its full backup."""
 
     name: str
     oid: int
@@ -58,7 +58,7 @@ class Table:
     oid: int
     is_partitioned: bool
     filenode: int = field(compare=False)
-    """Another one after `CLUSTER`, `VACUUM FULL` or `TRUNCATE`; 0 for a partitioned one."""
+    """The table's filenode: changed by `CLUSTER`, `VACUUM FULL` and `TRUNCATE`; 0 for a partitioned table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a backup reads. It holds back vacuum while it is open."""
+    """The snapshot that a backup reads. It holds back vacuum while it is open."""
 
     session: SnapshotSession
     shared: SharedSnapshot

@@ -1,4 +1,4 @@
-"""The SQL that backups consist of, from the files in `statements`, with what belongs into their gaps."""
+"""The SQL that backups consist of: the files in `statements`, with their gaps filled."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def filled_views(post_data: bytes, views: Iterable[bytes]) -> list[bytes]:
 
 
 def refresh(view: bytes) -> bytes:
-    """What refreshes a view, or warns that its query fails."""
+    """The statement that refreshes a view, or warns that its query fails."""
     return render("refresh", view=view, name=literal(view))
 
 
 def lending(pre_data: bytes) -> bytes:
-    """What gives owners the rights that they have taken from themselves, if any may have; see `returning`."""
+    """The statements that give owners rights they have revoked from themselves, if any may have; see `returning`."""
     return render("lend_rights") if REVOCATION in pre_data else b""
 
 
 def returning(pre_data: bytes) -> bytes:
-    """What takes lent rights again."""
+    """The statements that revoke the lent rights again."""
     return render("return_rights") if REVOCATION in pre_data else b""
 
 

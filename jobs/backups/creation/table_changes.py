@@ -91,7 +91,7 @@ class TableWriter:
         return Change(self.begins.table, gone_count, new_count, digest, changed_bytes)
 
     def _identification(self) -> Callable[[bytes], bytes]:
-        """What gives of a row what is needed to find it."""
+        """A function from a row to the columns that identify it."""
         if self.key is None:
             return bytes
         places = [self.begins.columns.index(column) for column in self.key.columns]

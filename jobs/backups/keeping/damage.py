@@ -13,7 +13,7 @@ from jobs.backups.verification.verify import require_hash
 
 
 def require_undamaged(backup: Backup) -> None:
-    """Raise `DamagedBackup` unless its file has the recorded hash, and that written beside it. Reads the whole file."""
+    """Raise `DamagedBackup` unless a file has the hash that is recorded and in its hash file. Reads the whole file."""
     try:
         require_hash(backup.path, backup.sha256, backup.md5)
     except (OSError, IndexError, UnicodeDecodeError) as error:
@@ -21,14 +21,14 @@ def require_undamaged(backup: Backup) -> None:
 
 
 def require_description(backup: Backup, text: bytes) -> None:
-    """Raise `DamagedBackup` unless a text is the description that was recorded with a full one."""
+    """Raise `DamagedBackup` unless a text is the description that was recorded for a full backup."""
     if backup.description_sha256 not in (None, hashlib.sha256(text).hexdigest()):
         name = description_name(backup.name)
         raise DamagedBackup(f"{name} no es lo que se copió: su hash no es el que consta en la base de datos")
 
 
 def described(backup: Backup) -> bytes:
-    """The description beside a full one, as it was recorded. Raises `DamagedBackup`."""
+    """A full backup's description, as it was recorded. Raises `DamagedBackup`."""
     beside = backup.path.with_name(description_name(backup.name))
     try:
         text = beside.read_bytes()
@@ -39,7 +39,7 @@ def described(backup: Backup) -> bytes:
 
 
 def require_base(backup: Backup) -> None:
-    """Raise `FullBackupNeeded` unless what is beside a full one is what was recorded. The file itself is not read."""
+    """Raise `FullBackupNeeded` unless a full backup's companions are as recorded. The backup itself is not read."""
     try:
         described(backup)
         written = backup.path.with_name(f"{backup.name}.sha256").read_text().split()[:1]

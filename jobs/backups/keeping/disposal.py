@@ -34,7 +34,7 @@ def to_delete(shelf: Shelf, days: int, now: datetime) -> list[Backup]:
 
 
 def kept_after_all(shelf: Shelf, gone: Sequence[Backup]) -> list[Backup]:
-    """Those of which a run had begun the deletion, that are not to go now, and are whole somewhere.
+    """Backups whose deletion has begun, but which are to be kept now and are still whole somewhere.
 
     What a provider that did not answer may have is left as it is.
     """
@@ -52,7 +52,7 @@ def keep(backups: Sequence[Backup], records: Records) -> None:
 
 
 def half_deleted(shelf: Shelf) -> list[Backup]:
-    """Those that a run was deleting when it was killed, differentials first."""
+    """Backups that a run was deleting when it was killed, differentials first."""
     begun = [backup for backup in shelf.here() if backup.is_being_deleted and backup.is_standing]
     return sorted(begun, key=lambda backup: (backup.is_full, backup.id))
 
@@ -67,7 +67,7 @@ def delete(
     before_each: Callable[[], None],
     remove_elsewhere: Callable[[Backup], bool] = _nowhere_else,
 ) -> int:
-    """Delete backups; give how many bytes that freed. Raises `DiskError` and what the functions raise.
+    """Delete backups; return how many bytes that freed. Raises `DiskError` and what the functions raise.
 
     `remove_elsewhere` removes the copies at providers, and says whether they are gone. Where they are not, the deletion
     is not finished, and the next run continues it. A file that another good backup names is left to it, and so is one
@@ -98,7 +98,7 @@ def clean(
     *,
     dry_run: bool,
 ) -> list[Backup]:
-    """Delete what is too old, also what was begun to be deleted; give those backups. What is needed by now is kept.
+    """Delete what is too old, and finish deletions that were begun; return those backups. What is needed now is kept.
 
     Raises `DiskError`, `BackupInterrupted`, `RetentionError`.
     """
@@ -127,7 +127,7 @@ def _tell_left(backup: Backup) -> None:
 
 
 def _remove_files(backup: Backup) -> None:
-    """A row that names something else than a backup, whichever way it was changed, causes no deletion."""
+    """A row that was changed to name something other than a backup causes no deletion."""
     if NAME.fullmatch(backup.path.name) is None or backup.path.name != backup.name:
         return
     with disk_errors(backup.path.parent):

@@ -18,7 +18,7 @@ CUT_OFF = "el proceso que la hacía terminó antes de acabarla (kill, corte de l
 
 
 def close_cut_off(shelf: Shelf, records: Records) -> int:
-    """Close what killed runs left; give how many backups that turned out to be whole.
+    """Close the rows that killed runs left open; return how many of their backups are whole.
 
     Only for who holds the job: nobody else is making a backup then, and whatever is under way is not any more.
     """
@@ -44,7 +44,7 @@ def _owners(shelf: Shelf) -> Mapping[Path, int]:
 
 
 def _end(backup: Backup) -> End | None:
-    """What was made, where the file has its final name and its hash: it gets the one after it has the other."""
+    """The backup that was made, if its file has its final name, which it gets only after its hash file is there."""
     try:
         require_hash(backup.path)
         contents = _contents(backup.path)

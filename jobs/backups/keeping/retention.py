@@ -36,7 +36,7 @@ class KnownBackup:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is restored alone."""
+        """Whether it can be restored without another backup."""
         return self.base_id is None
 
 
@@ -67,7 +67,7 @@ def deletable(backups: Iterable[KnownBackup], days: int, now: datetime) -> list[
 
 
 def _add_bases(kept: set[int], known: dict[int, KnownBackup]) -> None:
-    """What a kept backup needs is kept; rows by another hand may name a differential as a base."""
+    """Add what the kept backups need. A row that somebody else wrote may name a differential as a base."""
     waiting = list(kept)
     while waiting:
         backup = known.get(waiting.pop())
@@ -77,7 +77,7 @@ def _add_bases(kept: set[int], known: dict[int, KnownBackup]) -> None:
 
 
 def _never_deleted(known: dict[int, KnownBackup], now: datetime) -> set[int] | None:
-    """What stays whatever its age; `None` when there is no good full backup to rely on."""
+    """The backups that stay whatever their age; `None` if there is no good full backup to rely on."""
     good = [backup for backup in known.values() if backup.is_good and backup.is_own]
     seen = [backup for backup in good if _is_restorable(backup, known)]
     doubtful_chains = {_chain(backup) for backup in known.values() if backup.is_doubtful}

@@ -1,4 +1,4 @@
-"""The backups of this host, as their rows and the directory say together."""
+"""The backups of this host, from their rows and their directory together."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DIRECTORY = "BACKUP_PATH"
 
 
 class UnknownBackup(BackupError):
-    """There is no such backup that could be used here."""
+    """No such backup can be used here."""
 
 
 def why_missing(directory: Path) -> str:
-    """What operators read where the directory of earlier backups is gone: a new one would hide an unmounted disk."""
+    """Told to operators if the directory of earlier backups is gone: a new one would hide an unmounted disk."""
     return (
         f"no existe {one_line(directory)} (BACKUP_PATH), donde hay copias anotadas: monte su disco o corrija "
         "BACKUP_PATH; si ya no volverá, créelo con mkdir -m 700"
@@ -43,15 +43,15 @@ class Shelf:
     asked: frozenset[int] = frozenset()
 
     def here(self) -> list[Backup]:
-        """Those whose files this program made on this host, the oldest first."""
+        """The backups that this program made on this host, oldest first."""
         return [backup for backup in self.backups if backup.host == self.host]
 
     def good_here(self) -> list[Backup]:
-        """Those of them that were made, and not deleted."""
+        """The backups of this host that were made and not deleted."""
         return [backup for backup in self.here() if backup.is_good]
 
     def missing(self) -> list[Backup]:
-        """Those of them that another hand has taken away, or changed."""
+        """The backups of this host whose files somebody else has removed or changed."""
         return [backup for backup in self.good_here() if not backup.was_found_at_provider and not is_there(backup)]
 
     def newest_full(self, fetchable: Container[int] = ()) -> Backup | None:
@@ -88,7 +88,7 @@ class Shelf:
         return max(provable, key=_age, default=None)
 
     def is_readable_elsewhere(self, backup: Backup, *, has_key: bool) -> bool:
-        """Whether providers have all that restores a backup, where this host can read it."""
+        """Whether providers have every file that a restore needs, in a form that this host can read."""
         return all(part is not None and part.has_readable_copy(has_key=has_key) for part in self._parts(backup))
 
     def _can_be_read(self, backup: Backup | None, has_key: bool) -> bool:
@@ -98,7 +98,7 @@ class Shelf:
         return is_on_its_host or backup.has_readable_copy(has_key=has_key)
 
     def _parts(self, backup: Backup) -> list[Backup | None]:
-        """What restores a backup; `None` for what is not good any more, or unknown."""
+        """The backups that a restore of this one needs; `None` if it is unknown, or not good any more."""
         if backup.is_full:
             return [backup]
         base = next((other for other in self.backups if other.id == backup.base_id and other.is_good), None)
@@ -185,12 +185,12 @@ def is_whole(backup: Backup) -> bool:
 
 
 def is_base(backup: Backup) -> bool:
-    """Whether a full one and its description are on the disk."""
+    """Whether a full backup and its description are on the disk."""
     return is_there(backup) and (backup.path.parent / description_name(backup.name)).exists()
 
 
 def files_of(backup: Backup) -> Iterable[Path]:
-    """The file of a backup and what is beside it; the file comes first, as without it the others mean nothing."""
+    """A backup's file and its companions. The file comes first, because the others are useless without it."""
     yield backup.path
     yield backup.path.with_name(f"{backup.name}.sha256")
     yield backup.path.with_name(description_name(backup.name))

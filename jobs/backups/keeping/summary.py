@@ -37,11 +37,11 @@ class Summary:
     full: Backup | None
     differential: Backup | None
     proven: Backup | None
-    """The one that was proven last."""
+    """The backup whose proof is the most recent."""
     doubtful: Backup | None
-    """The newest one of which the last proof failed."""
+    """The newest backup whose last proof failed."""
     previous_sizes: tuple[int, ...]
-    """Those of the full ones before the last one, the newest first."""
+    """The sizes of the full backups before the last one, newest first."""
 
     @property
     def has_changed_suddenly(self) -> bool:
@@ -190,7 +190,7 @@ def _shown(instant: datetime | None, clock: Clock) -> str:
 
 
 def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> Sequence[Finding]:
-    """All of it; where the directory is gone, nothing that follows from that."""
+    """All findings; if the directory is gone, none that merely follows from that."""
     if not directory.exists() and shelf.has_made_in(directory):
         return [bad(SUBJECT, why_missing(directory))]
     described = [*describe_lost(shelf), *describe_dated_ahead(shelf)]

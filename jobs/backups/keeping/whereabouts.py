@@ -17,7 +17,7 @@ from jobs.findings import Finding, advised, bad
 SUBJECT = "copias de seguridad fuera del equipo"
 
 TIME_TO_SEND = timedelta(days=1)
-"""What a run could not send, the next ones send: only then it is worth a word here."""
+"""A backup that a run could not send is sent by the next ones, and mentioned only once it is this old."""
 
 LONGEST_SILENCE = timedelta(days=2)
 
@@ -26,7 +26,7 @@ LastSigns = Callable[[Iterable[str]], Mapping[str, datetime]]
 
 
 def off_site_findings(shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, clock: Clock) -> Iterator[Finding]:
-    """All of it; nothing where nothing is wrong. Asks `last_signs` only where another host has the only copies."""
+    """All findings, none if nothing is wrong. Calls `last_signs` only if another host has the only copies."""
     yield from (_damaged(backup, clock) for backup in shelf.good_here() if backup.damaged is not None)
     yield from _encrypted_only(shelf, has_key=settings.identity is not None)
     yield from _on_one_host(shelf, settings, last_signs, clock)

@@ -41,13 +41,13 @@ class Spot:
 
     @property
     def description_key(self) -> str:
-        """The description beside a full backup."""
+        """The description of a full backup."""
         plain = description_name(self.key.removesuffix(ENCRYPTED))
         return f"{plain}{ENCRYPTED}" if self.is_encrypted else plain
 
     @property
     def keys(self) -> tuple[str, str, str]:
-        """All that a copy can consist of, the hash first: removed in this order, no copy looks whole and is not."""
+        """All files of a copy, the hash first: removed in this order, no incomplete copy ever looks whole."""
         return (self.hash_key, self.key, self.description_key)
 
 

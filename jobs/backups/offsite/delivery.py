@@ -34,7 +34,7 @@ AGAIN = "se intentará otra vez en el próximo ciclo"
 
 
 def place_name(provider_id: int) -> str:
-    """What retention calls a provider."""
+    """The name of a provider in `keeping.retention`."""
     return f"proveedor {provider_id}"
 
 
@@ -58,7 +58,7 @@ class Delivery:
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        """For a run that holds the job: nothing is changed at a provider once it does not."""
+        """For a run that holds the job: once it has lost it, nothing is changed at a provider."""
         lease = Lease(context.seconds_left, DatabaseError)
 
         def leased(provider: Provider) -> Provider:
@@ -83,7 +83,7 @@ class Delivery:
         return list(dict.fromkeys(found))
 
     def wanted_names(self) -> list[str]:
-        """What operators call the providers that must have every backup."""
+        """The names, for operators, of the providers that must have every backup."""
         return [self._stores.name_of(provider_id) for provider_id in self.wanted()]
 
     @property
@@ -140,7 +140,7 @@ class Delivery:
         self._missing += missing
 
     def places(self) -> dict[int, frozenset[str]]:
-        """By the id of a backup the providers at which it was seen, as retention calls them."""
+        """For each backup's id, the providers where it was seen, as `keeping.retention` names them."""
         found: dict[int, set[str]] = {}
         for backup_id, provider_id in self._seen:
             found.setdefault(backup_id, set()).add(place_name(provider_id))
@@ -151,7 +151,7 @@ class Delivery:
         return frozenset(self._asked)
 
     def tell_missing(self, shelf: Shelf) -> None:
-        """Tell what another hand has taken away, as `look` has found it."""
+        """Notify of the copies that somebody else has removed, as `look` found out."""
         for copy in self._missing:
             self._tell_missing(copy, shelf.named(copy.backup_id))
 
@@ -167,7 +167,7 @@ class Delivery:
     # What is not there
 
     def send_all(self, shelf: Shelf, but_for: Iterable[Backup], before_each: Callable[[], None]) -> int:
-        """Send every backup to where it is not, the newest chain first; give how many copies were stored.
+        """Send every backup to the providers that lack it, the newest chain first; return how many copies were stored.
 
         Raises `RunInterrupted` and what `before_each` raises, `LeaseLost`, `DatabaseError`.
         """
@@ -248,7 +248,7 @@ class Delivery:
         self._copies.finish(copy, parcel.size_bytes, parcel.sha256, str(evidence))
 
     def _remove_twins(self, sender: Sender, backup: Backup, before: Sequence[Copy], spot: Spot) -> None:
-        """Remove what was encrypted then and is not now, or the other way round, as the new copy is proven by now."""
+        """Remove the earlier copy after encryption was switched on or off: the new one is proven."""
         for known in before:
             if known.spot != spot and not sender.is_of_another(known, backup):
                 sender.remove(known.spot)
@@ -259,7 +259,7 @@ class Delivery:
     # What is too old
 
     def remove(self, backup: Backup) -> bool:
-        """Remove a backup from every provider that has it; whether nothing of it is left. Raises `RunInterrupted`."""
+        """Remove a backup from all providers. Return whether nothing of it is left. Raises `RunInterrupted`."""
         outcomes = [self._remove(copy, backup) for copy in list(self._known) if copy.backup_id == backup.id]
         return all(outcomes)
 
@@ -300,7 +300,7 @@ class Delivery:
         self._say("backup_copy_left", f"{text}; si aún existe, bórrelo a mano", logging.WARNING)
 
     def causes(self) -> Iterator[tuple[str, str, str]]:
-        """For each provider that must have every backup its key, state and text, as `Context.notify` takes them."""
+        """Key, state and text for `Context.notify`, of each provider that must have every backup."""
         for provider_id in self.wanted():
             name, told = self._stores.name_of(provider_id), self._troubles.get(provider_id)
             text = f"Las copias de seguridad están completas en {name}" if told is None else told

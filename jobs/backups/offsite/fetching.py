@@ -1,4 +1,4 @@
-"""Brings backups back from a provider: hashes checked, decrypted if need be, and with their names only then."""
+"""Fetches backups from a provider: they get their names only once they are decrypted and their hashes checked."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class NotFetched(BackupError):
 
 
 class BackupLost(NotFetched):
-    """Every provider that should have it answered, and has lost it or holds something else."""
+    """Every provider that should have it has answered, and has lost it or holds something else."""
 
 
 LARGEST_DESCRIPTION_BYTES = 256 * 1024 * 1024
-"""Enough for the hashes of some three million large objects; more than that is read no further, and is damaged."""
+"""Enough for the hashes of some three million large objects. A larger file is damaged."""
 
 LOST = (DamagedBackup, IntegrityError, ObjectNotFound)
 
@@ -56,12 +56,12 @@ class Fetcher:
 
     @cached_property
     def fetchable(self) -> frozenset[int]:
-        """The ids of the backups of which a provider has proven a copy."""
+        """The ids of the backups of which a provider has a proven copy."""
         return frozenset(copy.backup_id for copy in self.copies if copy.stored)
 
     @property
     def readable(self) -> frozenset[int]:
-        """Those of them that need no private key, or for which there is one."""
+        """The backups among them that this host can read: they need no private key, or it has one."""
         return frozenset(
             copy.backup_id for copy in self.copies if copy.stored and (self.identities or not copy.spot.is_encrypted)
         )
@@ -135,7 +135,7 @@ class _Reading:
     identities: Sequence[Identity]
 
     def description(self) -> bytes:
-        """The description beside a full backup, decrypted."""
+        """A full backup's description, decrypted."""
         key = self.copy.spot.description_key
         stored = self._retried(partial(beginning_of, self.provider, key, LARGEST_DESCRIPTION_BYTES))
         plain = BytesIO()

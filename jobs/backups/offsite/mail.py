@@ -42,7 +42,7 @@ def message_of(
 
 
 def _content_of(parcel: Parcel) -> bytes:
-    """What is attached, which has the hash that the message gives."""
+    """The attachment. It has the hash that the message gives."""
     with disk_errors(parcel.path.parent):
         content = parcel.path.read_bytes()
     if hashlib.sha256(content).hexdigest() != parcel.sha256:

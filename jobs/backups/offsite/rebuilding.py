@@ -40,7 +40,7 @@ class FoundCopy:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What became of one copy; `lacks_base`: no row says which full one a differential needs."""
+    """The result for one copy; `lacks_base`: no row says which full backup a differential needs."""
 
     copy: FoundCopy
     row: Written

@@ -18,7 +18,7 @@ from jobs.backups.files import SPACE_MARGIN, disk_errors
 
 PREFIX = "janitor-backup-"
 SECONDS_TO_LOCK = 600
-"""A younger directory may be one that another run has just made and not locked yet."""
+"""Another run may just have made a younger directory and not locked it yet."""
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ ABOUT = "# janitor-backup "
 """Begins a line of the hash file that `sha256sum` does not read: what a new machine must know of the backup."""
 
 LARGEST_HASH_FILE_BYTES = 64 * 1024
-"""Far more than one takes: a larger file is something else."""
+"""Far more than a hash file takes: a larger file is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Parcel:
     plain_description_sha256: str | None
 
     def hash_text(self, spot: Spot) -> bytes:
-        """What is stored as its hash: for `sha256sum`, and for `rebuild` what the database knows of the backup."""
+        """The contents of its hash file: the hash, for `sha256sum`, and what `rebuild` must know of the backup."""
         about = {
             "base": self.base_name,
             "description_sha256": self.plain_description_sha256,
@@ -73,7 +73,7 @@ class Parcel:
 
 
 class Claim(NamedTuple):
-    """What was seen where a copy goes: nothing, or what this installation stored; `sha256`: the file's, if asked."""
+    """What is at the place of a copy: nothing, or this installation's own; `sha256` is the file's, if asked for."""
 
     seen: Mapping[str, StoredObject | None]
     sha256: str | None = None
@@ -84,7 +84,7 @@ class Claim(NamedTuple):
 def parcel_of(
     backup: Backup, base_name: str | None, recipients: Sequence[str], interruption: threading.Event
 ) -> Iterator[Parcel]:
-    """Prepare a backup of this host; what is encrypted is gone with the context.
+    """Prepare a backup of this host; an encrypted draft is removed at the end of the context.
 
     Raises `DamagedBackup` if the file is not what was made, `NotEnoughSpace`, `DiskError`, `RunInterrupted`.
     """
@@ -114,7 +114,7 @@ def _recorded_hash(backup: Backup) -> str:
 
 
 def _encrypted(source: FileSource, draft: Draft, recipients: Sequence[str], plain_sha256: str) -> str:
-    """Encrypt into a draft; give the hash of what is in it. Raises `DamagedBackup` for another file than was made."""
+    """Encrypt into a draft; return its hash. Raises `DamagedBackup` if the file is no longer as it was made."""
     plain, hidden = hashlib.sha256(), hashlib.sha256()
 
     def write(data: bytes) -> None:
@@ -239,7 +239,7 @@ class Sender:
         )
 
     def send(self, parcel: Parcel, spot: Spot, claim: Claim) -> Evidence:
-        """Store a backup and prove it; give how the provider proved the file.
+        """Store a backup and prove it; return how the provider proved the file.
 
         What is not there as it was seen is left as it is. Raises `DamagedBackup`, `MigrationError`.
         """
@@ -344,7 +344,7 @@ def _not_ours(key: str) -> UnsafeDestination:
 
 
 def about_in(text: bytes) -> dict[str, object]:
-    """What a hash file says of its backup beside the hash; nothing if it says nothing that can be read."""
+    """What a hash file says of its backup besides the hash; empty if nothing can be read."""
     for line in text.decode("utf-8", "replace").splitlines():
         if line.startswith(ABOUT):
             with contextlib.suppress(ValueError, RecursionError):
@@ -354,14 +354,14 @@ def about_in(text: bytes) -> dict[str, object]:
 
 
 def plain_hash_in(text: bytes, spot: Spot) -> object:
-    """The hash of the backup itself that a hash file gives; nothing if its two hashes contradict each other."""
+    """The hash of the unencrypted backup that a hash file gives; `None` if its two hashes contradict each other."""
     about = about_in(text).get("sha256")
     is_of_other_bytes = not spot.is_encrypted and text.split()[:1] != [str(about).encode()]
     return None if is_of_other_bytes else about
 
 
 def beginning_of(provider: Provider, key: str, most_bytes: int) -> bytes:
-    """What is stored under a key; of more bytes than `most_bytes`, about as many. Raises as `Provider.open` does."""
+    """The beginning of an object, about `most_bytes` long at most. Raises as `Provider.open` does."""
     found = bytearray()
     for chunk in provider.open(key):
         found += chunk

@@ -24,7 +24,7 @@ from sql.platform.configuration import provider_named
 from storage.traffic.pace import Traffic
 
 Wrap = Callable[[Provider], Provider]
-"""Makes of a provider one that changes nothing once this run does not hold the job any more."""
+"""Wraps a provider so that it changes nothing once this run has lost the job."""
 
 
 class StoreUnusable(BackupError):
@@ -97,7 +97,7 @@ class Stores:
 
     @property
     def prefix(self) -> str:
-        """That of the installation, below which everything is stored."""
+        """The installation's prefix, below which everything is stored."""
         return self.rows.prefix
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Stores:
             raise StoreUnknown(str(error)) from error
 
     def name_of(self, provider_id: int) -> str:
-        """What operators call it."""
+        """A provider's name for operators."""
         if provider_id in self.rows.readable:
             return one_line(self.rows.readable[provider_id].name)
         unreadable = self.rows.unreadable.get(provider_id)
@@ -130,7 +130,7 @@ class Stores:
         return self._opened[provider_id]
 
     def give_up(self, provider_id: int, error: Exception) -> StoreUnusable:
-        """Leave a provider alone until the end of the run; give the error that all further uses raise."""
+        """Leave a provider alone until the end of the run; return the error that all further uses raise."""
         fault = self._faults[provider_id] = self.fault(provider_id, error)
         return fault
 

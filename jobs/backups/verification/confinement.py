@@ -44,12 +44,12 @@ SERVER_VARIABLE = "SERVER_PROCESS"
 """Holds the id of the process that becomes the server."""
 
 Step = tuple[int, int, int, int]
-"""Of a filter: what is done, how many steps are left out if it is so and if it is not, and the number for it."""
+"""An instruction of a seccomp filter: operation, steps to skip if the test holds, steps to skip if not, operand."""
 
 STEP_BYTES = 8
 LOAD, IF_EQUAL, IF_AT_LEAST, ANSWER = 0x20, 0x15, 0x35, 0x06
 CALL_NUMBER, CALL_ARCHITECTURE, CALL_ADDRESS = 0, 4, 16 + 4 * 8
-"""Where a filter finds the system call, that of the processor, and the fifth argument: where `sendto` sends."""
+"""Offsets in a filter's input: the call's number, the processor, and the fifth argument (`sendto`'s address)."""
 
 LET_PASS = 0x7FFF0000
 REFUSE = 0x00050000 | errno.EACCES
@@ -74,7 +74,7 @@ CALLS = {
 
 
 class Confinement(NamedTuple):
-    """What a program may still do, and as whom. `user` and `group`: -1 for the present ones."""
+    """What a program may still do, and as which user. `user` and `group`: -1 keeps the present ones."""
 
     writable: Sequence[str]
     runnable: Sequence[str]
@@ -89,7 +89,7 @@ def command_of(confinement: Confinement, command: Sequence[str]) -> list[str]:
 
 
 def version_of_landlock() -> int:
-    """What the kernel can do; less than 1 if it cannot confine programs."""
+    """The kernel's version of Landlock; less than 1 if it cannot confine programs."""
     return int(ctypes.CDLL(None).syscall(CREATE_RULESET, None, ctypes.c_size_t(0), VERSION_QUESTION))
 
 
@@ -121,7 +121,7 @@ def _allow(library: ctypes.CDLL, rules: int, paths: Iterable[str], rights: int) 
 
 
 def _refuse_connections(library: ctypes.CDLL) -> None:
-    """Where the kernel has no filters, or the processor is another one, nothing is refused."""
+    """Nothing is refused if the kernel has no filters, or the processor is not one of those above."""
     calls = CALLS.get(os.uname().machine)
     if calls is None or sys.maxsize < 1 << 32:
         return
@@ -132,7 +132,7 @@ def _refuse_connections(library: ctypes.CDLL) -> None:
 
 
 def _steps(calls: Calls) -> list[Step]:
-    """A filter for all calls. `sendto` passes where it names no address: so `send` calls it."""
+    """A filter for all calls. `sendto` passes if it names no address, because `send` is made of that."""
     refused, passed = (ANSWER, 0, 0, REFUSE), (ANSWER, 0, 0, LET_PASS)
     steps = [(LOAD, 0, 0, CALL_ARCHITECTURE), (IF_EQUAL, 1, 0, calls.architecture), refused]
     steps += [(LOAD, 0, 0, CALL_NUMBER), (IF_AT_LEAST, 0, 1, calls.second_table), refused]

@@ -36,7 +36,7 @@ def guarded(
     environment: Mapping[str, str],
     confinement: Confinement | None = None,
 ) -> Iterator[str]:
-    """Start a script that prepares something, says one line, waits (`cat`), and removes it; give that line.
+    """Start a script that prepares something, prints one line, waits (`cat`), and cleans up; return that line.
 
     A signal from the terminal does not reach it. When the context is left it has removed everything. Raises
     `NoScratchServer` with what it said when it could not prepare it, and what `require_going_on` raises.

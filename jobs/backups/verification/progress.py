@@ -41,7 +41,7 @@ class ReadProgress:
 
 @contextlib.contextmanager
 def shown_progress(verb: str, files: Sequence[Path]) -> Iterator[NoteBytes]:
-    """Show the progress within the block; give what counts the bytes. Raises `OSError`."""
+    """Show the progress within the block; yields the function that counts the bytes. Raises `OSError`."""
     if not is_watched():
         yield note_nothing
         return

@@ -1,4 +1,4 @@
-"""Uses backups again: proves one, gives its files out, restores it."""
+"""Uses existing backups: proves one, hands out its files, restores it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ AS_BEFORE = "nada de la copia quedó en la base de datos: está como antes"
 
 
 class DatabaseNotEmpty(BackupError):
-    """Something is in the database into which a backup was to be restored."""
+    """The database that a backup was to be restored into is not empty."""
 
 
 def verify(
@@ -99,7 +99,7 @@ def _description(full: Backup) -> Description:
 
 
 def download(chain: Sequence[Backup], directory: Path, interruption: threading.Event) -> list[Path]:
-    """Copy the files of a chain into a directory, unless they are there; give their paths there.
+    """Copy the files of a chain into a directory, unless they are there already; return their paths there.
 
     Each backup is read again and has its hash before it has its name. Raises `DiskError`, `DamagedBackup`,
     `BackupInterrupted`.
@@ -118,7 +118,7 @@ def download(chain: Sequence[Backup], directory: Path, interruption: threading.E
 
 
 def _require_hashes(chain: Sequence[Backup]) -> None:
-    """Raise `DamagedBackup` unless all have theirs."""
+    """Raise `DamagedBackup` unless every file has its recorded hash."""
     for backup in chain:
         require_undamaged(backup)
 

@@ -54,7 +54,7 @@ WHAT_TO_DO = (
         ),
     ),
 )
-"""What an operator does about what the server refuses. PostgreSQL 15 and older ask for membership instead."""
+"""What an operator can do when the server refuses. PostgreSQL 15 and older ask for membership instead."""
 
 STATEMENT = "STATEMENT:"
 """How `psql` begins to repeat the statement that failed. It follows the error, and may have many lines."""
@@ -143,7 +143,7 @@ def _run_psql(
 
 
 def _raise_failure(code: int, user: str, owner: str, text: str) -> None:
-    """Raises what the end of `psql` means; `owner` is who was to own what could not be made."""
+    """Raise the error that the end of `psql` means; `owner` is the role that was to own what could not be made."""
     if any(refused in text for refused in REFUSED_COMMANDS):
         raise RestoreFailed(
             f"{text}: tiene órdenes de psql que podrían ejecutar programas, y ninguna copia hecha aquí las tiene; "
@@ -173,7 +173,7 @@ def _feed(process: subprocess.Popen[bytes], blocks: Iterable[bytes], interruptio
 
 @contextlib.contextmanager
 def _stopped_on(interruption: threading.Event, process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Within, end `psql` when somebody asks to stop: it may be making an index, and take nothing for a long time."""
+    """Within, end `psql` on a request to stop: while it makes an index, it reads nothing for a long time."""
     over = threading.Event()
 
     def watch() -> None:

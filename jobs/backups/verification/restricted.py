@@ -30,17 +30,17 @@ HELP_TIMEOUT_SECONDS = 30
 
 
 class Restraint(Protocol):
-    """What a `psql` is given before a file, and what becomes of the file."""
+    """What `psql` reads before a file, and how the file itself is changed."""
 
     def beginning(self) -> bytes:
-        """What comes first."""
+        """The text that `psql` reads first."""
 
     def text_of(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The text of one file."""
+        """The file's text as `psql` reads it."""
 
 
 class Unrestricted:
-    """A file as it is: its author may run programs."""
+    """Passes a file on unchanged: its author may run programs."""
 
     def beginning(self) -> bytes:
         """Nothing."""
@@ -58,16 +58,16 @@ class Restricted:
         self._key = secrets.token_hex(KEY_BYTES)
 
     def beginning(self) -> bytes:
-        """What makes `psql` refuse its commands."""
+        """The text that makes `psql` refuse its own commands."""
         return f"\\restrict {self._key}\n".encode()
 
     def text_of(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same without those commands that backups and dumps hold by rights."""
+        """The file without the `psql` commands that backups and dumps legitimately contain."""
         return _without_usual_commands(_Text(blocks))
 
 
 def restraint_by(programs: Programs) -> Restraint:
-    """The strictest one that a `psql` knows. Raises `NoFittingProgram`."""
+    """The strictest way that this `psql` knows. Raises `NoFittingProgram`."""
     return Restricted() if can_restrict(programs.psql) else Unrestricted()
 
 
@@ -86,7 +86,7 @@ def can_restrict(psql: str) -> bool:
 
 
 class _Text:
-    """A text that comes in blocks."""
+    """Reads lines from a text that arrives in blocks."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
@@ -106,7 +106,7 @@ class _Text:
         return b"".join(parts)
 
     def up_to(self, mark: bytes) -> Iterator[bytes]:
-        """All that comes before a mark that begins with a newline, where the line before has just been read."""
+        """Everything up to a mark that begins with a newline. The line before it has just been read."""
         self._at -= 1  # the newline of that line
         while (place := self._ahead.find(mark, self._at)) < 0:
             known = max(len(self._ahead) - len(mark) + 1, self._at)
@@ -141,7 +141,7 @@ def _without_usual_commands(text: _Text) -> Iterator[bytes]:
 
 
 def _inside_after(line: bytes, inside: bytes | None) -> bytes | None:
-    """What ends the text or name in which a line ends, `None` outside of all."""
+    """The delimiter of the text or name that is still open at the end of a line; `None` if none is open."""
     at = 0
     while True:
         if inside is None:

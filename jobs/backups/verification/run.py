@@ -28,7 +28,7 @@ SLACK = timedelta(hours=12)
 """The job comes once a day, never at the same second: so a proof is due when the day begins in which it gets old."""
 
 LEFT_TO_ITS_HOST = timedelta(days=1)
-"""It proves what is on its disk without fetching anything."""
+"""How long a proof is left to the host that made the backup, which has the file on its disk."""
 
 NOT_VERIFIED = "backup:not_verified"
 """The cause of a notice. A job that fails is one by itself."""
@@ -102,8 +102,10 @@ def preview(context: Context) -> None:
     """Say which backup a run would prove."""
     records = Records(context.query, context.settings.host)
     backup = _due(context, Shelf(tuple(records.all()), context.settings.host))
-    if backup is not None:
-        context.say("backup_verification_previewed", f"[simulación] se comprobaría la copia {backup.id}, {backup.name}")
+    what = (
+        "no toca comprobar ninguna copia" if backup is None else f"se comprobaría la copia {backup.id}, {backup.name}"
+    )
+    context.say("backup_verification_previewed", f"[simulación] {what}")
 
 
 def _due(context: Context, shelf: Shelf) -> Backup | None:

@@ -1,4 +1,4 @@
-"""An empty database for the length of a trial: in a PostgreSQL server of its own, or in one that somebody names.
+"""An empty database for one trial: in a PostgreSQL server of its own, or in one that the operator names.
 
 A shell removes it at the end, whatever happens to this process meanwhile.
 """
@@ -155,7 +155,7 @@ def _prepare(server_url: str, name: str, description: Description) -> None:
 
 
 def _options(locale: Locale, server_major: int) -> bytes:
-    """What makes a database order text as another one does."""
+    """The options that make a new database order text as another one does."""
     provider = PROVIDERS[locale.provider]
     options = [(b"LC_COLLATE", locale.collate), (b"LC_CTYPE", locale.ctype)]
     options += [(provider.upper() + b"_LOCALE", locale.name)] if locale.name else []
@@ -174,7 +174,7 @@ def has_locale_of(database_url: str, description: Description) -> bool:
 
 
 def locale_name(description: Description) -> str:
-    """What to install where it is missing."""
+    """The locale to install if the server lacks it."""
     locale = description.locale
     return one_line(f"{locale.name or locale.collate}, {locale.ctype}" if locale else "?")
 
@@ -212,7 +212,7 @@ def _require_space(description: Description) -> None:
 
 
 def _confinement(programs: Programs) -> Confinement:
-    """What prepares the server runs the programs named here; the server runs none, reaches no other, and writes below.
+    """The preparation may run the programs named here; the server runs none, reaches no other server, and writes below.
 
     The last program to be started before what a table's owner wrote is the server itself.
     """
@@ -226,7 +226,7 @@ def _confinement(programs: Programs) -> Confinement:
 
 
 def with_loaders(programs: Sequence[str]) -> list[str]:
-    """Programs, and what loads them."""
+    """Programs, and the loaders that start them."""
     loaders = {loader for program in programs if (loader := loader_of(Path(program)))}
     return [*programs, *sorted(loaders)]
 
@@ -251,7 +251,7 @@ def _require_name(user_id: int) -> None:
 
 
 def _account() -> pwd.struct_passwd | None:
-    """Whom the server runs as: PostgreSQL refuses root."""
+    """The user and group that the server runs as: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         _require_name(os.geteuid())
         return None

@@ -45,7 +45,7 @@ RIGHTS: Mapping[str, str] = {
 
 
 class State(enum.StrEnum):
-    """What becomes of one copy."""
+    """What happens to one copy."""
 
     LOST = "lost"
     """It has no row: one is written, or would be."""

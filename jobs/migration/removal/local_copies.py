@@ -47,7 +47,7 @@ class RemovalHeld(MigrationError):
 
 
 class DirectoryInConflict(SourceError):
-    """Another row, still to be migrated, has this directory by now."""
+    """Another row, still to be migrated, now names this directory."""
 
     code = "directory_in_conflict"
 
@@ -144,7 +144,7 @@ class LocalCopies:
         self._remove(claim, NOTHING_RECORDED, load_proven, self._interruption, lambda: load_proven().file_count)
 
     def _claim(self, execution: Execution) -> list[UnfinishedDeletion]:
-        """Claim it; nothing where the database says otherwise by now, or was too busy to answer."""
+        """Claim it; empty if the database now says otherwise, or was too busy to answer."""
         try:
             return self._database.claim_deletions([execution])
         except DatabaseBusy as error:

@@ -59,7 +59,8 @@ def memory() -> Iterator[Path]:
 class Theatre:
     """Executions that will change, a database with their rows, and a daemon that runs in this process."""
 
-    def __init__(self, tmp_path: Path, platform: Platform, destination: Destination) -> None:
+    def __init__(self, tmp_path: Path, platform: Platform, destination: Destination, transfers: int = 4) -> None:
+        self._transfers = transfers
         self.executions = tmp_path / "ejecuciones"
         self.outside = tmp_path / "fuera"
         self._tmp_path = tmp_path
@@ -95,7 +96,7 @@ class Theatre:
             log_format="text",
             lock_directory=self._tmp_path,
             host="host-1",
-            transfers=4,
+            transfers=self._transfers,
             processes=1,  # the one in which the stage watches what happens
         )
         JanitorDaemon(settings, RunOptions(Request(only=frozenset({"migration"})))).run()
@@ -210,7 +211,8 @@ def test_the_same_holds_on_an_object_store(
     platform: Platform,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    theatre = Theatre(tmp_path, platform, new_destination("s3-rclone"))
+    # rclone answers 500 when two requests make one directory at once: the place then stays closed to changed files
+    theatre = Theatre(tmp_path, platform, new_destination("s3-rclone"), transfers=1)
     play(theatre, draw(100, (*MIGRATION_MOMENTS, *COMPARING_MOMENTS, *REMOVAL_MOMENTS)), monkeypatch)
 
 

@@ -164,7 +164,7 @@ def test_a_damaged_old_copy_stays_where_it_is_and_is_not_passed_on(away: Away) -
     table = away.other.directory / PLACE / "tabla.txt"
     table.write_bytes(b"x" * table.stat().st_size)
     outcome = away.rehome()
-    assert outcome.failures == ("1 ejecución no se pudo llevar al proveedor principal",)
+    assert outcome.failures == ("1 ejecución no se pudo llevar al proveedor primario",)
     assert (away.is_at("uno", away.other_id), away.is_at("dos", away.home_id)) == (True, True)
     assert f"{PLACE}.manifest.json" not in away.home.everything_stored()
     (row,) = away.installation.rows("SELECT tries, error_code FROM janitor_rehomes WHERE error_code IS NOT NULL")
