@@ -53,8 +53,7 @@ from jobs.context import EndOfRun
 from jobs.heartbeat import renewing_leases
 from jobs.job import Outcome, Ref
 from jobs.locks import LockHeld
-from jobs.migration.directories import DirectoryJudge, OpenDirectory
-from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.directories import DirectoryJudge, KnownConflicts, OpenDirectory
 from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import ProviderSet
 from jobs.provider_state.memory import PausesOnly, ProviderMemory
@@ -65,7 +64,7 @@ from jobs.signals import Interruption, Stopped, raising_on_signal, stopping_on_s
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_files.guard import copies_fault
 from jobs.tick import Observers, Plan, RunOptions, Tick
-from providers.base import ProviderUnavailable
+from providers.errors import ProviderUnavailable
 from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable
 from sql.migration.removals import ListedDeletion
 from storage.keys import Place, place_of, shared_prefix

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
-from commands.clocks import clock_fault
 from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
 from config.fields import FieldError
@@ -19,11 +19,13 @@ from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
 from config.text.clocks import ADVICE as CLOCK_ADVICE
+from config.text.clocks import difference
 from jobs.findings import Finding, advised, bad, unusable
 from jobs.locks import LockHeld, machine_lock
 from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
-from providers.base import Provider, StorageFull
+from providers.base import Provider
+from providers.errors import StorageFull
 from providers.mounts import require_mounted, shares_disk
 from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, database_identity
 from sql.memory.provider_health import ProviderFailure
@@ -42,7 +44,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield from check_jobs_without_database(settings)
         raise
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
-    if (off := clock_fault(database)) is not None:
+    if (off := _clock_fault(database)) is not None:
         yield bad("reloj", f"{off}; {CLOCK_ADVICE}")
     if missing := database.missing_columns():
         yield from (_missing_column(table, column) for table, column in missing)
@@ -71,6 +73,13 @@ def _require_usable(database: Database) -> None:
     database.connect()
     database.require_current_schema()
     database.require_whole_schema()
+
+
+def _clock_fault(database: Database) -> str | None:
+    """How this host's clock differs from the database's, in Spanish; `None` if it does not. Raises `DatabaseError`."""
+    asked_at = datetime.now(UTC)
+    now: datetime = database.ask("read_clock")[0]["now"]
+    return difference(asked_at, now, datetime.now(UTC))
 
 
 def _missing_column(table: str, column: str) -> Finding:

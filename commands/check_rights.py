@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from config.errors import MigrationError
 from config.logs import one_line
 from jobs.findings import Finding, advised, bad, good
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     ConnectionDenied,
     DestinationMissing,
     IntegrityError,
     InvalidProviderSettings,
     NotMounted,
-    Provider,
     ProviderError,
     ProviderUnavailable,
     StorageFull,
@@ -26,6 +25,7 @@ from providers.base import (
 )
 from providers.probes import check_key_of, new_check_key
 from providers.shared.answers import CLOCK_IS_OFF
+from providers.sources import BytesSource
 
 ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (InvalidProviderSettings, "corrija ese campo en cloud_providers"),

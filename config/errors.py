@@ -1,6 +1,4 @@
-"""Errors that stop a run from starting or an execution from being migrated. For providers' errors see
-`providers.base`.
-"""
+"""Errors that stop a run from starting or an execution from being migrated; `providers.errors` has the providers'."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class ProvenCopy(NamedTuple):
     evidence: Evidence
     manifest_sha256: str
     listing_digest: int | None = None
-    """See `storage.receipts`; `None` if the provider's listing does not prove every file."""
+    """See `storage.inspection`; `None` if the provider's listing does not prove every file."""
     is_of_others: bool = False
     """Whether another installation stored it, and may remove it under its own rules: the local copy stays."""
 

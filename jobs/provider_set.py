@@ -19,11 +19,11 @@ from jobs.provider_state.memory import ProviderMemory, code_of
 from jobs.provider_state.recorded_copies import recorded_copies
 from jobs.provider_state.shortages import Shortages
 from providers import build_provider, import_kind
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     ConnectionDenied,
     InvalidProviderSettings,
     NotMounted,
-    Provider,
     ProviderError,
     ProviderUnavailable,
     StorageFull,

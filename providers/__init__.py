@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from config.fields import FieldError
-from providers.base import InvalidProviderSettings
+from providers.errors import InvalidProviderSettings
 from providers.stores import store_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from config.logs import one_line
 from config.models import PutReceipt
-from providers.base import InvalidKey, Source
-from providers.exact_reading import exact_chunks
+from providers.errors import InvalidKey
+from providers.sources import Source, exact_chunks
 
 TEMPORARY_NAME = re.compile(r"\.janitor-(?:(?P<target>[0-9a-f]{16})-)?[0-9a-f]{16}\.part")
 """Earlier releases made names without `target`, and such files may still exist."""

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from config.text.plurals import counted
-from providers.base import NotMounted, ObjectNotFound, Provider, ProviderError, RecordedCopy, is_refusal
+from providers.base import Provider, RecordedCopy
+from providers.errors import NotMounted, ObjectNotFound, ProviderError, is_refusal
 from providers.retries import Result, with_retries
 
 TRUSTED_NAME = ".janitor-destino"

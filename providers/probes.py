@@ -12,14 +12,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from config.models import StoredObject
-from providers.base import (
-    BytesSource,
-    IntegrityError,
-    ObjectNotFound,
-    Provider,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound, ProviderError, ProviderUnavailable
+from providers.sources import BytesSource
 
 Answer = TypeVar("Answer")
 

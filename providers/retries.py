@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 
 from config.errors import MigrationError, RunInterrupted
-from providers.base import ProviderUnavailable, SlowDown
+from providers.errors import ProviderUnavailable, SlowDown
 from providers.progress import LONGEST_OBEYED_PAUSE_SECONDS, Progress
 
 Result = TypeVar("Result")

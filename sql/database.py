@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sql import schema
 from sql.connection import Row, database_identity, require_database_named, require_database_uri
 from sql.errors import (
     CopyKnownBad,
@@ -25,6 +24,7 @@ from sql.migration.executions import Executions
 from sql.migration.removals import Removals
 from sql.platform.configuration import Configuration
 from sql.runs import Runs
+from sql.tables import schema
 
 if TYPE_CHECKING:
     from sql.memory.orders import Orders
@@ -98,7 +98,7 @@ class Database(Runs, Configuration, Executions, Attempts, Removals):
     # The tables
 
     def initialize(self) -> tuple[str, ...]:
-        """Create and upgrade tables; return the names of the upgrades applied. See `sql.schema.initialize`."""
+        """Create and upgrade tables; return the names of the upgrades applied. See `sql.tables.schema.initialize`."""
         return schema.initialize(self._connection, schema.known_upgrades())
 
     def require_current_schema(self) -> None:

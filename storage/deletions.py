@@ -9,7 +9,8 @@ from datetime import datetime
 from functools import partial
 
 from config.models import StoredObject
-from providers.base import Provider, ProviderError, ProviderUnavailable, UnsafeDestination, naming_object
+from providers.base import Provider
+from providers.errors import ProviderError, ProviderUnavailable, UnsafeDestination, naming_object
 from providers.retries import with_retries
 from storage.attempt_records import AttemptRecords
 from storage.keys import Place

@@ -1,7 +1,14 @@
-"""Looks at what a provider holds at a place and compares it with a manifest. Writes nothing."""
+"""Looks at what a provider holds at a place and compares it with a manifest. Writes nothing.
+
+All that a listing shows of a copy (names, sizes and the provider's own checksums) is one number. It is recorded with
+the commit if the provider's checksum of every file is the one computed from the bytes that were sent. A later listing
+with the same number shows the same bytes, without a request for any file. The order of the listing does not matter, so
+a listing of a million objects need not be held.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,10 +17,10 @@ from itertools import islice
 
 from config.models import Evidence, StoredObject
 from files.tree import Tree
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from providers.retries import with_retries
 from storage.keys import Place
-from storage.receipts import MODULUS, part_of
 from storage.traffic.transfers import TransferPool
 
 DIGESTS_PER_REQUEST = 64
@@ -21,11 +28,20 @@ DIGESTS_PER_REQUEST = 64
 EXTRAS_KEPT = 1000
 """How many objects that belong to no file are kept by name; more are only counted."""
 
+MODULUS = (1 << 61) - 1
+"""Fits into a BIGINT. Two listings that differ by accident have the same number once in 2^61 times."""
+
+
+def part_of(path: str, size_bytes: int, checksum: str | None) -> int:
+    """What one object adds to the number of a listing, modulo `MODULUS`. `path` is relative to the place."""
+    shown = f"{size_bytes} {checksum if size_bytes else ''} {path}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(shown, digest_size=8).digest(), "big")
+
 
 @dataclass(slots=True)
 class Listed:
     """What one listing of a place shows: the positions of files that are missing or have another size, and objects that
-    belong to no file. `digest` is the number of `storage.receipts` for the files.
+    belong to no file. `digest` is the number that the listing shows of the files.
     """
 
     missing: Sequence[int]

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from config.errors import MigrationError
 from config.models import EVERYTHING, LEASE_SECONDS, ContentDigest, PutReceipt, Span, StoredObject
-from providers.base import Provider, ProviderError, Right, Source, name_object, naming_object
+from providers.base import Provider, Right
+from providers.errors import ProviderError, name_object, naming_object
+from providers.sources import Source
 
 FRESH_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 10.0
@@ -33,21 +35,18 @@ class ClaimLost(MigrationError):
     code = "claim_lost"
 
 
-class LeaseUnknown(Exception):
-    """Nobody could tell whether the lease is still ours. The message, in Spanish, says why."""
-
-
 class Lease:
     """The right to work on one execution. `ask` returns for how many seconds it is still ours, or `None` when it is
-    not. It raises `LeaseUnknown` when that cannot be found out.
+    not. It raises an `unanswered` error, with a message in Spanish, when that cannot be found out now.
 
     Time is measured from before the question, by a clock that nobody sets. So this lease ends before the one in the
     database, whatever the time of day on either side. It never extends more than `LEASE_SECONDS` ahead, even when the
     database's clock was set back. Safe to use from several threads.
     """
 
-    def __init__(self, ask: Callable[[], float | None]) -> None:
+    def __init__(self, ask: Callable[[], float | None], unanswered: type[Exception] | tuple[()] = ()) -> None:
         self._ask = ask
+        self._unanswered = unanswered
         self._turn = threading.Lock()
         self._fresh_until = 0.0
         self._ends_at = 0.0
@@ -74,7 +73,7 @@ class Lease:
         asked_at = now()
         try:
             seconds_left = self._ask()
-        except LeaseUnknown as error:
+        except self._unanswered as error:
             if now() >= self._ends_at:
                 raise ClaimLost(f"no se sabe si la reserva sigue vigente: {error}") from error
             self._fresh_until = min(now() + ASK_AGAIN_SECONDS, self._ends_at)

@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
 from files.tree import Tree
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from providers.mounts import require_mounted
 from providers.names import NameEncoding
 from providers.retries import with_retries

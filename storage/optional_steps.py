@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 
 from config.logs import emit
-from providers.base import CannotDiscard, Provider
+from providers.base import Provider
+from providers.errors import CannotDiscard
 from providers.probes import remove_probes_below
 from providers.retries import with_retries
 from storage.keys import Place

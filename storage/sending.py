@@ -13,20 +13,19 @@ from config.logs import one_line
 from config.models import Entry, ProviderRow, PutReceipt, StoredObject
 from files.tree import Tree
 from files.walk import FileSource, require_unchanged, walk
-from providers.base import (
-    SMALL_TOGETHER_BYTES,
+from providers.base import SMALL_TOGETHER_BYTES, Provider
+from providers.errors import (
     ConditionFailed,
     ConnectionDenied,
     IntegrityError,
     ObjectNotFound,
-    Provider,
     ProviderError,
     ProviderUnavailable,
-    Source,
     UnsafeDestination,
     is_refusal,
 )
 from providers.retries import with_retries
+from providers.sources import Source
 from storage.helpers import Helpers, Task, WorkerState
 from storage.lease import Lease, LeasedProvider
 from storage.traffic.pace import PacedSource, Pacer, Traffic

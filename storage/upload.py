@@ -12,18 +12,18 @@ from functools import partial
 from config.logs import emit, one_line
 from config.models import Attempt, Execution, ProvenCopy
 from files.tree import Tree
-from providers.base import InvalidKey, Provider
+from providers.base import Provider
+from providers.errors import InvalidKey
 from storage.attempt_records import AttemptRecords
 from storage.keys import Place
 from storage.manifest import FoundManifest, Manifest, make_manifest, require_nameable
-from storage.receipts import Receipts
 from storage.sending import Assistance, Original, Sender
 from storage.traffic.transfers import TransferPool
 from storage.uploading.files import FilesOfUpload
 from storage.uploading.found import FirstLook, Found, written_by_others
 from storage.uploading.manifest_at_place import ManifestAtPlace, is_same_but_for_bytes
 from storage.uploading.proof import PROVEN, UNPROVEN, Comparison, Proof
-from storage.uploading.task import UploadTask
+from storage.uploading.task import Receipts, UploadTask
 
 
 class Upload:

@@ -12,7 +12,9 @@ from typing import Any, Self
 from config.errors import MigrationError
 from config.models import ContentDigest, PutReceipt, StoredObject
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import BytesSource, ObjectNotFound, Provider, Source
+from providers.base import Provider
+from providers.errors import ObjectNotFound
+from providers.sources import BytesSource, Source
 
 EVERY_CALL = range(1, 1_000_000)
 

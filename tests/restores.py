@@ -15,7 +15,8 @@ import pytest
 
 from jobs.migration.restore.filling import Download, Restored
 from jobs.migration.restore.run import Restore
-from providers.base import BytesSource, Provider
+from providers.base import Provider
+from providers.sources import BytesSource
 from storage.keys import Place
 from storage.traffic.transfers import TransferPool
 from tests.servers.odd_file_system import Rules

@@ -26,7 +26,9 @@ import files.walk
 import jobs.provider_set
 from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
-from providers.base import Provider, ProviderUnavailable, Source
+from providers.base import Provider
+from providers.errors import ProviderUnavailable
+from providers.sources import Source
 from sql.connection import Connection
 from tests.skips import NEEDS_FILE_SYSTEM
 

@@ -307,7 +307,7 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (imports_of_wrong_layers, "config/logs.py", "import sql.database"),
         (imports_of_wrong_layers, "config/logs.py", "from providers import base"),
         (imports_of_wrong_layers, "providers/base.py", "from ..jobs import upload"),
-        (imports_of_wrong_layers, "sql/database.py", "from providers.base import ProviderError"),
+        (imports_of_wrong_layers, "sql/database.py", "from providers.errors import ProviderError"),
         (imports_of_wrong_layers, "storage/upload.py", "import janitor_daemon"),
         (imports_of_wrong_layers, "janitor_daemon.py", "from tests.servers import swift"),
         (imports_of_wrong_benchmarks, "benchmarks/jobs/logs.py", "from benchmarks.migration.moves import tick"),
@@ -353,7 +353,7 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
         (misplaced_descriptions, "jobs/a.py", "'This module.'\nA = 1\n'Of A.'\nB = 2\n'Of B.'"),
-        (sql_in_strings, "sql/schema.py", "execute('SELECT 1')"),
+        (sql_in_strings, "sql/tables/schema.py", "execute('SELECT 1')"),
     ],
 )
 def test_rule_leaves_good_code_alone(rule: Rule, path: str, source: str) -> None:

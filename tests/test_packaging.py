@@ -90,7 +90,7 @@ def test_installed_command_uses_the_installed_modules(installation: Path, tmp_pa
 
 
 def test_installed_upgrades_are_those_of_the_checkout(installation: Path, tmp_path: Path) -> None:
-    script = "from sql.schema import known_upgrades; print(*(upgrade.name for upgrade in known_upgrades()))"
+    script = "from sql.tables.schema import known_upgrades; print(*(upgrade.name for upgrade in known_upgrades()))"
     answer = output_of(installation / "bin/python", "-c", script, cwd=tmp_path)
     of_all = sorted(path.name for path in (REPOSITORY / "sql/upgrades").glob("*.sql"))
     of_jobs = sorted(f"{path.parents[1].name}/{path.name}" for path in (REPOSITORY / "jobs").glob("*/upgrades/*.sql"))

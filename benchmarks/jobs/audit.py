@@ -25,7 +25,7 @@ from benchmarks.measuring.command_line import run_from_command_line
 from benchmarks.measuring.contest import Contestant, Trial, compete, lines_of, raw
 from benchmarks.measuring.peers import rclone_check
 from benchmarks.measuring.results import PRODUCT, Goals, Report
-from storage.receipts import MODULUS, part_of
+from storage.inspection import MODULUS, part_of
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 

@@ -11,7 +11,8 @@ from files.tree import Tree
 from jobs.audit.records import Copy
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing, OpenDirectory
 from jobs.migration.removal.originals import has_all, walk_original
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from storage.manifest import fetch_manifest
 
 

@@ -243,7 +243,7 @@ def bad_copies(database: Database, known: Mapping[int, Known]) -> Iterator[BadCo
     """Copies that an audit found lost or damaged. None where this role may not read what audits found."""
     if database.missing_job_rights({"janitor_audits": "SELECT"}):
         return
-    for row in database.ask("status_bad_copies"):
+    for row in database.ask("count_bad_copies"):
         provider = known.get(row["provider_id"])
         name = None if provider is None else provider.name
         detail = one_line(row["detail"])

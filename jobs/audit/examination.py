@@ -13,7 +13,8 @@ from config.models import Evidence
 from config.text.plurals import counted, files
 from files.tree import Tree
 from jobs.audit.records import Copy
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from sql.texts import Told
 from storage.inspection import compare_digests, look
 from storage.keys import Place

@@ -136,7 +136,7 @@ class _Run:
 
 def _notify(context: Context) -> None:
     """Note whether any copy was bad when it was last read back where it is now."""
-    bad = int(context.query("count_bad", {})[0]["count"])
+    bad = sum(row["count"] for row in context.database.ask("count_bad_copies"))
     if bad:
         what = counted(bad, "copia guardada no está entera", "copias guardadas no están enteras")
         context.notify(BAD_COPIES, "needs_person", f"{what}: janitor-daemon audit --all dice cuáles y qué hacer")

@@ -24,8 +24,8 @@ from jobs.audit.examination import Checked, Examined, State, examine
 from jobs.audit.records import Copy, Records
 from providers.base import Provider
 from providers.retries import with_retries
+from storage.inspection import MODULUS, part_of
 from storage.keys import MANIFEST_SUFFIX, Place
-from storage.receipts import MODULUS, part_of
 from storage.traffic.transfers import TransferPool
 
 OWN_NAMES = ".janitor-"

@@ -13,7 +13,6 @@ from config.models import Attempt, Claim, ProvenCopy
 from files.tree import Tree
 from files.walk import walk_quiet_tree
 from jobs.migration.directories import OpenDirectory
-from jobs.migration.leases import lease_of
 from jobs.migration.places import (
     Neighbours,
     open_attempt,
@@ -23,7 +22,7 @@ from jobs.migration.places import (
 )
 from jobs.provider_set import ProviderSet
 from providers.base import Provider
-from sql.database import Database
+from sql.database import Database, DatabaseError
 from storage.helpers import Helpers
 from storage.keys import Place
 from storage.lease import ClaimLost, Lease, LeasedProvider
@@ -72,7 +71,7 @@ class Attempts:
         require_not_half_restored(tree, directory)
         require_no_remnant(self.providers, claim, directory, tree, self.interruption)
         self.providers.require_room(provider, tree.size_bytes, place.files_prefix)
-        lease = lease_of(partial(self.database.lease_seconds_left, claim))
+        lease = Lease(partial(self.database.lease_seconds_left, claim), DatabaseError)
         leased = LeasedProvider(provider, lease)
         attempt = self._open_attempt(provider, leased, claim, place, tree)
         upload = Upload(

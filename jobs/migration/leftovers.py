@@ -17,7 +17,8 @@ from jobs.migration.removal.originals import has_all, walk_original
 from jobs.migration.removal.whole_copies import CopyNotWhole, RemainingCopy, holds_all, require_whole
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import IntegrityError, Provider, ProviderError, ProviderUnavailable, UnsafeDestination
+from providers.base import Provider
+from providers.errors import IntegrityError, ProviderError, ProviderUnavailable, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database

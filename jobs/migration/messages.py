@@ -11,7 +11,8 @@ from config.logs import emit, logger, one_line
 from config.models import Execution, ProvenCopy
 from config.text.plurals import counted, executions, files
 from jobs.report import DUE_COUNTED_TO, Named, Observed, TickReport
-from providers.base import Provider, UnsafeDestination
+from providers.base import Provider
+from providers.errors import UnsafeDestination
 from sql.database import DatabaseError
 
 MISSING_DIRECTORIES_NAMED = 100

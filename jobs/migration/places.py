@@ -23,15 +23,10 @@ from files.tree import Tree
 from jobs.migration.directories import OpenDirectory
 from jobs.migration.removal.entries import SET_ASIDE
 from jobs.provider_set import ProviderSet
-from providers.base import (
-    BytesSource,
-    ObjectNotFound,
-    Provider,
-    ProviderError,
-    UnsafeDestination,
-    is_refusal,
-)
+from providers.base import Provider
+from providers.errors import ObjectNotFound, ProviderError, UnsafeDestination, is_refusal
 from providers.retries import with_retries
+from providers.sources import BytesSource
 from sql.database import Database
 from sql.migration.attempts import Overlap
 from storage.deletions import require_open

@@ -14,7 +14,7 @@ from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.queue.limits import has_room_for
 from sql.memory.outlook import PutOff, Throughput
-from sql.migration.conflicts import Conflicts
+from sql.migration.executions import Conflicts
 from storage.keys import Place, place_of
 
 LIMIT_OF_BYTES = "--max-bytes (JANITOR_MAX_BYTES)"

@@ -20,8 +20,7 @@ from config.settings import Settings
 from config.text.amounts import UNLIMITED
 from jobs.migration.attempts import Attempts
 from jobs.migration.crew import Crew
-from jobs.migration.directories import DirectoryJudge
-from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.directories import DirectoryJudge, KnownConflicts
 from jobs.migration.leftovers import remove_leftovers
 from jobs.migration.messages import Messages
 from jobs.migration.places import Neighbours

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from config.errors import MigrationError, RunInterrupted, UnsafeSource, caused_by_too_many_open_files
 from jobs.migration.directories import DirectoryMissing
 from jobs.provider_set import ProviderSet
-from providers.base import StorageFull
+from providers.errors import StorageFull
 from sql.database import DatabaseError
 from storage.deletions import PlaceClosed
 from storage.lease import ClaimLost

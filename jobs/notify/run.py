@@ -10,7 +10,7 @@ from datetime import datetime
 from config.text.plurals import counted
 from jobs.context import Context
 from jobs.job import Outcome
-from jobs.notify.causes import find_causes
+from jobs.notify.causes.every_kind import find_causes
 from jobs.notify.channels import Channel, channels_of
 from jobs.notify.message import Message, compose
 from jobs.notify.outbox import Claim, Outbox

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from config.errors import MigrationError
 from config.logs import emit, one_line
 from config.models import ProviderRow
-from providers.base import InvalidProviderSettings, NotMounted, ProviderError, ProviderUnavailable, StorageFull
+from providers.errors import InvalidProviderSettings, NotMounted, ProviderError, ProviderUnavailable, StorageFull
 from sql.database import Database, DatabaseError
 
 if TYPE_CHECKING:

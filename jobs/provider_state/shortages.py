@@ -8,8 +8,8 @@ from collections.abc import Callable, Set
 
 from config.errors import MigrationError
 from config.text.times import size
-from providers.base import Provider, StorageFull
-from providers.free_space import lack_of_room
+from providers.base import Provider
+from providers.errors import ProviderError, StorageFull
 
 REFUSALS_BELIEVED = 2
 """How many executions a provider has no room for before no larger one is sent to it in the same run."""
@@ -35,7 +35,7 @@ class Shortages:
     def note(self, provider: Provider, size_bytes: int, error: MigrationError) -> None:
         """Note that a provider had no room for an execution of `size_bytes`."""
         self._note_refused(provider.id, size_bytes)
-        lack = lack_of_room(provider, size_bytes, "")
+        lack = _lack_of_room(provider, size_bytes, "")
         needed = f"hacen falta {size(size_bytes)}"
         self._report_once(provider, f"sin espacio ({lack})" if lack else f"sin espacio ({needed}): {error}")
 
@@ -54,7 +54,7 @@ class Shortages:
             return
         with self._lock:
             refused = [refused for refused in self._refused_bytes[provider.id] if refused <= size_bytes]
-        lack = lack_of_room(provider, size_bytes, prefix)
+        lack = _lack_of_room(provider, size_bytes, prefix)
         if lack is None and len(refused) < REFUSALS_BELIEVED:
             return
         why = lack or f"no cupo una ejecución de {size(max(refused))}, y esta tiene {size(size_bytes)}"
@@ -84,3 +84,18 @@ class Shortages:
                 return
             self._reported.add(provider.id)
         self._report(provider, text)
+
+
+def _lack_of_room(provider: Provider, size_bytes: int, prefix: str) -> str | None:
+    """How much room is left and how much is needed, in Spanish; `None` if it suffices or the store does not say.
+
+    What is stored below `prefix` already, by an attempt that was cut off, is not needed again.
+    """
+    try:
+        free_bytes = provider.free_bytes()
+        if free_bytes is None or size_bytes <= free_bytes:
+            return None
+        needed_bytes = size_bytes - sum(stored.size_bytes for stored in provider.list(prefix))
+    except ProviderError:  # the upload meets the same error, and reports it
+        return None
+    return None if needed_bytes <= free_bytes else f"quedan {size(free_bytes)}, hacen falta {size(needed_bytes)}"

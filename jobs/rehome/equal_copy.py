@@ -6,7 +6,8 @@ import threading
 
 from config.models import Attempt, Execution, ProvenCopy
 from files.tree import Tree
-from providers.base import Provider, UnsafeDestination
+from providers.base import Provider
+from providers.errors import UnsafeDestination
 from storage.attempt_records import AttemptRecords
 from storage.inspection import compare_digests, look
 from storage.keys import Place

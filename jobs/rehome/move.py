@@ -14,7 +14,8 @@ from jobs.rehome.away import Away
 from jobs.rehome.equal_copy import proven_equal_copy
 from jobs.rehome.original import OldCopyDamaged, OldCopyUnavailable, StoredOriginal
 from jobs.rehome.records import Records
-from providers.base import DestinationMissing, Provider, ProviderError, ProviderUnavailable, UnsafeDestination
+from providers.base import Provider
+from providers.errors import DestinationMissing, ProviderError, ProviderUnavailable, UnsafeDestination
 from storage.keys import Place, place_of
 from storage.lease import ClaimLost, LeasedProvider
 from storage.manifest import fetch_manifest

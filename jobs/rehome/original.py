@@ -11,7 +11,9 @@ from config.errors import RunInterrupted, SourceError
 from config.logs import one_line
 from config.models import Entry
 from files.tree import Tree
-from providers.base import Provider, ProviderError, ProviderUnavailable, Source
+from providers.base import Provider
+from providers.errors import ProviderError, ProviderUnavailable
+from providers.sources import Source
 from storage.keys import Place
 
 

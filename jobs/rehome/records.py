@@ -10,12 +10,12 @@ from config.logs import one_line
 from config.models import LEASE_SECONDS, Attempt, Claim, ProvenCopy
 from jobs.context import Context
 from jobs.rehome.away import Away
-from providers.base import UnsafeDestination
+from providers.errors import UnsafeDestination
 from sql.database import DatabaseError
 from sql.texts import Told
 from storage.deletions import require_open
 from storage.keys import Place
-from storage.lease import ClaimLost, Lease, LeaseUnknown
+from storage.lease import ClaimLost, Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,10 @@ class Records:
         """The lease of a claim, as the database knows it."""
 
         def ask() -> float | None:
-            try:
-                rows = self.context.query("seconds_left", _claimed(claim))
-            except DatabaseError as error:
-                raise LeaseUnknown(str(error)) from error
+            rows = self.context.query("seconds_left", _claimed(claim))
             return float(rows[0]["seconds_left"]) if rows else None
 
-        return Lease(ask)
+        return Lease(ask, DatabaseError)
 
     def open_attempt(self, claim: Claim, provider_id: int, store: str, place: Place, fingerprint: str) -> Attempt:
         """Record that bytes will be sent to a place. Raises `ClaimLost`, and `UnsafeDestination` for a place that is,

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, StandardBlobTier
 
 from providers.azure.errors import BlocksLost, existing_as_failed_condition, translated_errors
-from providers.base import AccessDenied, ConditionFailed, ObjectNotFound, ProviderUnavailable, Source, part_size_for
+from providers.base import part_size_for
+from providers.errors import AccessDenied, ConditionFailed, ObjectNotFound, ProviderUnavailable
 from providers.retries import Repeated
 from providers.shared.answers import deadline_seconds
 from providers.shared.object_store_put import ObjectStorePut, SentBytes
+from providers.sources import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

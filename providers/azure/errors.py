@@ -10,7 +10,7 @@ import requests
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 
 from providers.azure.requests import Refused
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     ConditionFailed,
     DestinationMissing,

@@ -35,6 +35,10 @@ from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
+    Provider,
+    is_directory_of_keys,
+)
+from providers.errors import (
     AccessDenied,
     CannotDiscard,
     CannotSign,
@@ -42,9 +46,6 @@ from providers.base import (
     InvalidKey,
     ObjectNotFound,
     ObjectProtected,
-    Provider,
-    Source,
-    is_directory_of_keys,
 )
 from providers.names import BACKSLASH, CONTROL_CHARACTERS, DELETE_CHARACTER, FINAL_PERIOD, QUOTE, NameEncoding
 from providers.retries import Result, with_retries
@@ -63,6 +64,7 @@ from providers.shared.object_store_put import (
 from providers.shared.object_store_reading import ResumableObjectStoreGet
 from providers.shared.paced_requests import mount_paced
 from providers.shared.resumed_reads import resumed
+from providers.sources import Source
 
 if TYPE_CHECKING:
     from obstore import Attributes

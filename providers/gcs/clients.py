@@ -12,7 +12,8 @@ import requests
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Blob, Client
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, ProviderError
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from providers.errors import ProviderError
 from providers.gcs.requests import GcsRequests
 from providers.gcs.settings import GcsSettings, find_credentials
 from providers.shared.network import NetworkRules

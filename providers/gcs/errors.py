@@ -11,7 +11,7 @@ import urllib3.exceptions
 from google.api_core.exceptions import GoogleAPICallError, NotFound
 from google.auth.exceptions import GoogleAuthError, TransportError
 
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     ConditionFailed,
     DestinationMissing,

@@ -15,18 +15,8 @@ from google.oauth2 import service_account
 from config.fields import Fields
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.base import (
-    PART_SIZE_BYTES,
-    BytesSource,
-    CannotSign,
-    ConditionFailed,
-    IntegrityError,
-    InvalidKey,
-    ObjectNotFound,
-    Provider,
-    Source,
-    is_directory_of_keys,
-)
+from providers.base import PART_SIZE_BYTES, Provider, is_directory_of_keys
+from providers.errors import CannotSign, ConditionFailed, IntegrityError, InvalidKey, ObjectNotFound
 from providers.gcs.clients import ANSWER_TIMEOUTS, GcsClients
 from providers.gcs.errors import translated_errors
 from providers.gcs.kept_uploads import KeptUploads
@@ -39,6 +29,7 @@ from providers.retries import Result, with_retries
 from providers.shared.answers import unintelligible
 from providers.shared.network import NetworkRules
 from providers.shared.resumed_reads import resumed
+from providers.sources import BytesSource, Source
 
 ONE_REQUEST_BYTES = 256 * 1024
 """A file of up to this size is one request. Its body goes to the socket in one piece, and Python counts all of that

@@ -17,7 +17,7 @@ from google.api_core.exceptions import from_http_response
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import ProviderError
+from providers.errors import ProviderError
 from providers.shared.answers import unintelligible
 from providers.shared.paced_requests import DirectConnections
 

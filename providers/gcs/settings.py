@@ -16,7 +16,7 @@ from google.oauth2 import service_account
 
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow
-from providers.base import AccessDenied, InvalidProviderSettings, ProviderUnavailable
+from providers.errors import AccessDenied, InvalidProviderSettings, ProviderUnavailable
 
 GOOGLE_ENDPOINT_URL = "https://storage.googleapis.com"
 """Passed to the SDK explicitly, because it would otherwise obey `STORAGE_EMULATOR_HOST`."""

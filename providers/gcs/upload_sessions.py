@@ -15,10 +15,11 @@ from google.api_core.exceptions import from_http_response
 from config.errors import SourceError
 from config.models import PutReceipt
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import PART_SIZE_BYTES, ProviderError, ProviderUnavailable, Source
-from providers.exact_reading import exact_chunks, run_to_end
+from providers.base import PART_SIZE_BYTES
+from providers.errors import ProviderError, ProviderUnavailable
 from providers.gcs.kept_uploads import KeptUpload
 from providers.shared.answers import unintelligible
+from providers.sources import Source, exact_chunks, run_to_end
 
 SENT_AT_A_TIME_BYTES = 16 * 1024
 

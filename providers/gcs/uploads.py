@@ -13,14 +13,8 @@ from google.cloud.storage import Blob
 from google.oauth2 import service_account
 
 from config.models import PutReceipt
-from providers.base import (
-    CONNECT_TIMEOUT_SECONDS,
-    PART_SIZE_BYTES,
-    IntegrityError,
-    ProviderError,
-    ProviderUnavailable,
-    Source,
-)
+from providers.base import CONNECT_TIMEOUT_SECONDS, PART_SIZE_BYTES
+from providers.errors import IntegrityError, ProviderError, ProviderUnavailable
 from providers.gcs.clients import ANSWER_TIMEOUTS, GcsClients
 from providers.gcs.errors import translated_errors
 from providers.gcs.kept_uploads import KeptUploads, Terms
@@ -29,6 +23,7 @@ from providers.gcs.settings import GcsSettings
 from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
 from providers.retries import Repeated
 from providers.shared.answers import deadline_seconds
+from providers.sources import Source
 
 UPLOADS_AT_ONCE = 8
 """The number of files sent in parts at once: each holds one part in memory."""

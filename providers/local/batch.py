@@ -20,12 +20,13 @@ from files.descriptors import (
     open_directory_beneath,
 )
 from files.file_systems import can_be_synced, sync_file_system
-from providers.base import ConditionFailed, IntegrityError, InvalidKey, ProviderUnavailable, Source
+from providers.errors import ConditionFailed, IntegrityError, InvalidKey, ProviderUnavailable
 from providers.file_trees import MeteredSource, parts_of_key, temporary_name
 from providers.local.entries import CREATE_FLAGS
 from providers.local.errors import translated
 from providers.progress import Progress
 from providers.retries import Result, with_retries
+from providers.sources import Source
 
 CREATE_TRIES = 10
 """How often others may remove a new directory, because it is empty, before it is used."""

@@ -9,7 +9,8 @@ import stat
 
 from config.models import StoredObject
 from files.descriptors import CHUNK_SIZE_BYTES, FILE_FLAGS, closing_descriptor
-from providers.base import ConditionFailed, require_expected
+from providers.base import require_expected
+from providers.errors import ConditionFailed
 from providers.file_trees import temporary_name
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     InvalidKey,
     ObjectNotFound,

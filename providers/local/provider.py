@@ -18,7 +18,8 @@ from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directo
 from files.directory_names import sorted_names
 from files.file_systems import can_be_synced
 from files.free_names import rename_to_free_name
-from providers.base import (
+from providers.base import Provider, is_directory_of_keys
+from providers.errors import (
     AccessDenied,
     CannotDiscard,
     DestinationMissing,
@@ -26,10 +27,7 @@ from providers.base import (
     InvalidProviderSettings,
     NotMounted,
     ObjectNotFound,
-    Provider,
     ProviderUnavailable,
-    Source,
-    is_directory_of_keys,
 )
 from providers.file_trees import is_temporary_name, names_to_discard, parts_of_key, parts_of_prefix, temporary_name
 from providers.local.batch import Batch, OpenDirectories, Rename, repeated_after, replacing
@@ -37,6 +35,7 @@ from providers.local.entries import remove_or_give_back, sha256_on_disk, time_in
 from providers.local.errors import NOT_AN_OBJECT, NOT_ANSWERING, error_of, object_expected, translated
 from providers.probes import Remembered, folds_names
 from providers.shared.resumed_reads import resumed
+from providers.sources import Source
 
 FILES_SYNCED_TOGETHER = 128
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -12,15 +13,18 @@ import botocore.config
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, PART_SIZE_BYTES
 from providers.retries import Repeated
 from providers.s3.credentials import ChainCredentials, explained_failures
+from providers.s3.errors import translated_errors
 from providers.s3.requests import S3Requests
 from providers.s3.session import CONNECTIONS
 from providers.s3.settings import S3Settings
 from providers.s3.signature import RequestSigner
+from providers.shared.answers import deadline_seconds
 from providers.shared.direct_http import DirectHttp, reaches_directly
 from providers.shared.network import Network, NetworkRules
+from providers.shared.object_store_get import ObjectStoreGet
 from providers.shared.object_store_put import network_options
 
 if TYPE_CHECKING:
@@ -35,11 +39,13 @@ REQUESTER_PAYS = {"x-amz-request-payer": "requester"}
 class BucketAccess:
     """Makes clients of one bucket. Nothing is imported, looked for or contacted before it is needed."""
 
-    def __init__(self, settings: S3Settings, rules: NetworkRules) -> None:
-        """Raises `FieldError` for rules that cannot be followed."""
+    def __init__(self, settings: S3Settings, rules: NetworkRules, repeated: Repeated) -> None:
+        """`repeated` is as in `S3Requests`. Raises `FieldError` for rules that cannot be followed."""
         rules.for_url(settings.endpoint_url or AMAZON_URL)
         self._settings = settings
         self._rules = rules
+        self._repeated = repeated
+        self._first_use = threading.Lock()
 
     @property
     def endpoint_url(self) -> str:
@@ -75,15 +81,45 @@ class BucketAccess:
         """The client with connections of our own."""
         return DirectHttp(self.bucket_url, self.network.trust)
 
-    def requests(self, answer_timeout_seconds: float, repeated: Repeated) -> S3Requests:
-        """A client for the short requests. It may take this long for an answer; `repeated` is as in `S3Requests`."""
+    @property
+    def requests(self) -> S3Requests:
+        """The client for short requests. Raises `ProviderError`."""
+        with self._first_use:
+            return self._short_requests
+
+    @property
+    def patient_requests(self) -> S3Requests:
+        """The client for requests that take the server or the network as long as a part. Raises `ProviderError`."""
+        with self._first_use:
+            return self._patient_requests
+
+    @property
+    def download(self) -> ObjectStoreGet:
+        """obstore, to read objects. Raises `ProviderError`."""
+        with self._first_use, translated_errors():
+            return self._obstore_download
+
+    @functools.cached_property
+    def _short_requests(self) -> S3Requests:
+        return self.new_requests(ANSWER_TIMEOUT_SECONDS)
+
+    @functools.cached_property
+    def _patient_requests(self) -> S3Requests:
+        return self.new_requests(deadline_seconds(PART_SIZE_BYTES))
+
+    @functools.cached_property
+    def _obstore_download(self) -> ObjectStoreGet:
+        return ObjectStoreGet(self.build_store, self._settings.endpoint_url)
+
+    def new_requests(self, answer_timeout_seconds: float) -> S3Requests:
+        """A client of the caller's own, which waits this long for each answer."""
         return S3Requests(
             self.bucket_url,
             self._settings.credentials["region"],
             self._read_credentials(),
             self.network,
             answer_timeout_seconds,
-            repeated,
+            self._repeated,
             self.direct if self.is_reached_directly else None,
             self.every_header,
         )
@@ -130,7 +166,7 @@ class BucketAccess:
 
     def close(self) -> None:
         """Close the connections that were opened."""
-        for opened in ("_boto3_client", "direct"):
+        for opened in ("_short_requests", "_patient_requests", "_boto3_client", "direct"):
             if opened in self.__dict__:
                 self.__dict__[opened].close()
 

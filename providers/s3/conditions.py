@@ -9,7 +9,7 @@ from functools import partial
 
 from botocore.exceptions import ClientError
 
-from providers.base import ProviderError
+from providers.errors import ProviderError
 from providers.probes import PROBE_CONTENT, remove_probe
 from providers.s3.errors import is_optional_refusal, translated_errors
 from providers.s3.requests import LostUpload, NoSuchUpload, S3Requests, Unfinished

@@ -11,7 +11,7 @@ from typing import Any
 import botocore.exceptions
 from botocore.credentials import ReadOnlyCredentials
 
-from providers.base import AccessDenied, ProviderUnavailable
+from providers.errors import AccessDenied, ProviderUnavailable
 from providers.s3.errors import answered_error
 from providers.shared.object_store_errors import CREDENTIALS_NOT_GIVEN
 

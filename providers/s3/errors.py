@@ -11,7 +11,7 @@ import botocore.exceptions
 import urllib3.exceptions
 
 from config.logs import emit, one_line, redactor
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     CannotDiscard,
     ConditionFailed,

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import botocore.config
 import botocore.exceptions
 
 from config.errors import MigrationError
@@ -28,14 +27,11 @@ from providers.base import (
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
     SPANS_AT_ONCE,
-    ConditionFailed,
-    ObjectNotFound,
     Provider,
-    ProviderError,
     Right,
-    Source,
     is_directory_of_keys,
 )
+from providers.errors import ConditionFailed, ObjectNotFound, ProviderError
 from providers.names import NameEncoding
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.retries import with_retries
@@ -47,10 +43,9 @@ from providers.s3.requests import LOST_UPLOADS, Listed, NoSuchUpload, S3Requests
 from providers.s3.settings import read_settings
 from providers.s3.signature import UNSIGNED_PAYLOAD, RequestSigner
 from providers.s3.uploads import Ending, UploadLost, UploadsInParts, lost_uploads
-from providers.shared.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
+from providers.shared.answers import QUICK_SIZE_BYTES, unintelligible
 from providers.shared.network import NetworkRules
 from providers.shared.object_store_errors import refusal_code, require_stored
-from providers.shared.object_store_get import ObjectStoreGet
 from providers.shared.object_store_put import (
     HashingReader,
     Md5Of,
@@ -61,6 +56,7 @@ from providers.shared.object_store_put import (
     multipart_md5,
 )
 from providers.shared.resumed_reads import resumed
+from providers.sources import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -94,7 +90,7 @@ class S3Provider(Provider):
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row, endpoint_required=self.endpoint_required)
-        self._access = BucketAccess(self._settings, NetworkRules(Fields("configuracion", row.options)))
+        self._access = BucketAccess(self._settings, NetworkRules(Fields("configuracion", row.options)), self._repeated)
         self._names = NameEncoding()
         self._conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
@@ -150,7 +146,7 @@ class S3Provider(Provider):
             sent = reader.sent()
             headers = {**self._object_headers, **content_md5(sent.md5)}
             condition = _condition(expected) if conditions.on_put else {}
-            self._requests.put(self._names.encode(key), content, {**headers, **condition})
+            self._access.requests.put(self._names.encode(key), content, {**headers, **condition})
             return _receipt(sent)
 
     def _replace_in_parts(
@@ -174,7 +170,7 @@ class S3Provider(Provider):
 
     def _probe_conditions(self, prefix: str) -> Conditions:
         with translated_errors():
-            return probe_conditions(self._requests, self._names.encode(probe_key(prefix, CONDITIONS_NAME)))
+            return probe_conditions(self._access.requests, self._names.encode(probe_key(prefix, CONDITIONS_NAME)))
 
     def _learn_which_md5_is_shown(self, key: str, md5: str, part_md5s: Sequence[str]) -> None:
         """S3 shows the MD5 of the parts' MD5s, other servers that of the whole: from now on only that one is computed.
@@ -194,10 +190,10 @@ class S3Provider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         """See `Provider`. After a cut, reads the rest by range requests."""
         name = self._names.encode(key)
-        reading = ObjectReading(self._requests, name, None, None)
+        reading = ObjectReading(self._access.requests, name, None, None)
         if CONTROL_CHARACTER.search(name):
             return resumed(reading.pieces_from, self.progress)
-        return resumed(reading.beginning_with(lambda: self._download.begin(name)), self.progress)
+        return resumed(reading.beginning_with(lambda: self._access.download.begin(name)), self.progress)
 
     def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
         """See `Provider`. Above `RANGE_SIZE_BYTES`, reads ranges of this size one after another."""
@@ -206,7 +202,7 @@ class S3Provider(Provider):
         return self.open_from(key, size_bytes, 0)
 
     def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
-        reading = ObjectReading(self._requests, self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
+        reading = ObjectReading(self._access.requests, self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
         return resumed(lambda position: reading.pieces_from(start_bytes + position), self.progress)
 
     def stat(self, key: str) -> StoredObject:
@@ -219,18 +215,18 @@ class S3Provider(Provider):
         answer to HEAD cannot, because it has no body.
         """
         try:
-            return self._requests.head(name)
+            return self._access.requests.head(name)
         except botocore.exceptions.ClientError as error:
             if not is_optional_refusal(error) and not is_unexplained(error):
                 raise
-        first = next(self._requests.list(name), None)
+        first = next(self._access.requests.list(name), None)
         if first is None or first.name != name:
             raise ObjectNotFound("el objeto no existe")
         return first
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with translated_errors():
-            yield from self._listed(self._requests, prefix)
+            yield from self._listed(self._access.requests, prefix)
 
     def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
         """See `Provider`. rclone's server, for example, reads every object for its ETag and scans the whole bucket for
@@ -244,7 +240,7 @@ class S3Provider(Provider):
         patience_seconds = ANSWER_TIMEOUT_SECONDS * at_once + hashing_seconds
         with (
             translated_errors(),
-            contextlib.closing(self._access.requests(patience_seconds, self._repeated)) as requests,
+            contextlib.closing(self._access.new_requests(patience_seconds)) as requests,
         ):
             yield from self._listed(requests, prefix, span)
 
@@ -261,7 +257,7 @@ class S3Provider(Provider):
 
     def delete(self, key: str) -> None:
         with translated_errors():
-            self._requests.delete(self._names.encode(key))
+            self._access.requests.delete(self._names.encode(key))
 
     def delete_exactly(self, stored: StoredObject) -> None:
         etag = _etag(stored)
@@ -270,7 +266,7 @@ class S3Provider(Provider):
             return
         try:
             with translated_errors():
-                self._requests.delete_if(self._names.encode(stored.key), etag)
+                self._access.requests.delete_if(self._names.encode(stored.key), etag)
         except ObjectNotFound:
             return
         except ConditionFailed:
@@ -280,7 +276,7 @@ class S3Provider(Provider):
 
     def request_restore(self, key: str) -> bool:
         with translated_errors():
-            return self._requests.request_restore(self._names.encode(key))
+            return self._access.requests.request_restore(self._names.encode(key))
 
     def _signed_url(self, key: str, seconds: int) -> str:
         with translated_errors():
@@ -306,7 +302,7 @@ class S3Provider(Provider):
 
     def _discard(self, upload: Unfinished) -> None:
         with refused_as_optional("s3:AbortMultipartUpload"):
-            self._requests.abort(upload)
+            self._access.requests.abort(upload)
 
     def _continues_as_it_would_begin(self, upload: Unfinished) -> bool:
         """Not if the row sets encryption: no server shows which encryption an upload was begun with."""
@@ -335,12 +331,12 @@ class S3Provider(Provider):
             return translated
 
         try:
-            begin = use(lambda: begun.append(self._requests.begin_upload(name, self._object_headers)))
+            begin = use(lambda: begun.append(self._access.requests.begin_upload(name, self._object_headers)))
             yield Right("empezar subidas por partes (s3:PutObject)", "no van los ficheros de más de 8 MiB", begin)
             look = use(lambda: self._unfinished_uploads(key))
             yield Right("listar subidas por partes (s3:ListBucketMultipartUploads)", unfinished, look)
             if begun:
-                abort = use(lambda: self._requests.abort(begun.pop()))
+                abort = use(lambda: self._access.requests.abort(begun.pop()))
                 yield Right(
                     "abandonar subidas por partes (s3:AbortMultipartUpload)",
                     f"{unfinished} (queda una, la de esta prueba)",
@@ -349,7 +345,7 @@ class S3Provider(Provider):
         finally:
             for upload in begun:
                 with contextlib.suppress(MigrationError), translated_errors():
-                    self._requests.abort(upload)
+                    self._access.requests.abort(upload)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
         """Collected before the first is aborted, because aborting would shift the following pages.
@@ -359,30 +355,13 @@ class S3Provider(Provider):
         found: list[Unfinished] = []
         name = self._names.encode(prefix)
         with contextlib.suppress(NoSuchUpload):
-            found.extend(self._requests.unfinished_uploads(name))
+            found.extend(self._access.requests.unfinished_uploads(name))
         if is_directory_of_keys(prefix):
             return [upload for upload in found if upload.name.startswith(name)]
         return [upload for upload in found if upload.name == name]
 
     def close(self) -> None:
-        for opened in ("_signed_requests", "_patient_requests"):
-            if opened in self.__dict__:
-                self.__dict__[opened].close()
         self._access.close()
-
-    @functools.cached_property
-    def _signed_requests(self) -> S3Requests:
-        return self._access.requests(ANSWER_TIMEOUT_SECONDS, self._repeated)
-
-    @functools.cached_property
-    def _patient_requests(self) -> S3Requests:
-        """For requests that take the server or the network as long as a part."""
-        return self._access.requests(deadline_seconds(PART_SIZE_BYTES), self._repeated)
-
-    @property
-    def _requests(self) -> S3Requests:
-        with self._first_use:
-            return self._signed_requests
 
     @functools.cached_property
     def _obstore_upload(self) -> ObjectStorePut:
@@ -400,13 +379,17 @@ class S3Provider(Provider):
         headers = {**CONDITIONS_OF_MODES[mode], **self._object_headers, **content_md5(sent.md5)}
         is_quick = sent.size_bytes <= QUICK_SIZE_BYTES
         with translated_errors():
-            (self._requests if is_quick else self._patient).put(name, bytes(content), headers)
+            (self._access.requests if is_quick else self._access.patient_requests).put(name, bytes(content), headers)
 
     @functools.cached_property
     def _uploads_in_parts(self) -> UploadsInParts:
         put_part = self._put_part if self._access.is_reached_directly else self._put_part_by_session
         return UploadsInParts(
-            self._obstore_upload, self._signed_requests, self._patient_requests, put_part, self._repeated
+            self._obstore_upload,
+            self._access.requests,
+            self._access.patient_requests,
+            put_part,
+            self._repeated,
         )
 
     def _put_part(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
@@ -426,7 +409,7 @@ class S3Provider(Provider):
     def _put_part_by_session(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
         """Through a proxy, say."""
         with translated_errors(), lost_uploads():
-            return self._patient.put_part(upload, number, bytes(content), content_md5(md5))
+            return self._access.patient_requests.put_part(upload, number, bytes(content), content_md5(md5))
 
     @functools.cached_property
     def _signers(self) -> Mapping[Mode, RequestSigner]:
@@ -455,20 +438,6 @@ class S3Provider(Provider):
     def _in_parts(self) -> UploadsInParts:
         with self._first_use, translated_errors():
             return self._uploads_in_parts
-
-    @property
-    def _patient(self) -> S3Requests:
-        with self._first_use:
-            return self._patient_requests
-
-    @functools.cached_property
-    def _obstore_download(self) -> ObjectStoreGet:
-        return ObjectStoreGet(self._access.build_store, self._settings.endpoint_url)
-
-    @property
-    def _download(self) -> ObjectStoreGet:
-        with self._first_use, translated_errors():
-            return self._obstore_download
 
 
 class MinioProvider(S3Provider):

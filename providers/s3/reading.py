@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from providers.base import IntegrityError
+from providers.errors import IntegrityError
 from providers.s3.errors import translated_errors
 from providers.s3.requests import S3Requests
 from providers.shared.object_store_get import Download

@@ -25,7 +25,8 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CannotUnarchive, IntegrityError
+from providers.base import ANSWER_TIMEOUT_SECONDS
+from providers.errors import CannotUnarchive, IntegrityError
 from providers.retries import Repeated
 from providers.s3.session import new_session
 from providers.s3.signature import NOTHING, SHA256_OF_NOTHING, RequestSigner

@@ -9,21 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from config.errors import RunInterrupted
-from providers.base import (
-    PART_SIZE_BYTES,
-    AccessDenied,
-    ConditionFailed,
-    IntegrityError,
-    ProviderError,
-    ProviderUnavailable,
-    SlowDown,
-    Source,
-)
+from providers.base import PART_SIZE_BYTES
+from providers.errors import AccessDenied, ConditionFailed, IntegrityError, ProviderError, ProviderUnavailable, SlowDown
 from providers.retries import Repeated
 from providers.s3.conditions import ConditionUnknown, refused_as_unknown
 from providers.s3.errors import translated_errors
 from providers.s3.requests import LostUpload, S3Requests, StoredPart, Unfinished
 from providers.shared.object_store_put import Md5Of, ObjectStorePut, SentBytes, multipart_md5
+from providers.sources import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

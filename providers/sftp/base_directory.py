@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from config.logs import one_line
 from config.models import StoredObject
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     DestinationMissing,
     InvalidKey,
@@ -24,17 +24,17 @@ from providers.base import (
     StorageFull,
 )
 from providers.file_trees import parts_of_key
-from providers.sftp.protocol import (
+from providers.sftp.packets import (
     CREATE_FLAGS,
     STATVFS,
     Answer,
     Attributes,
     PacketType,
-    SftpSession,
     StatusCode,
     StatusError,
     string,
 )
+from providers.sftp.protocol import SftpSession
 from providers.sftp.sessions import SessionPool
 
 CREATE_TRIES = 10

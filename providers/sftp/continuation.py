@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from config.errors import RunInterrupted
 from providers.file_trees import is_temporary_name_of, parts_of_key
-from providers.sftp.protocol import IN_FLIGHT_BYTES, READ_FLAGS, Attributes, PacketType, SftpSession, string
+from providers.sftp.packets import READ_FLAGS, Attributes, PacketType, string
+from providers.sftp.protocol import IN_FLIGHT_BYTES, SftpSession
 from providers.sftp.resumption import SourceFailed
 
 COPY_DATA = b"copy-data"

@@ -10,16 +10,8 @@ from itertools import chain
 from providers.file_trees import parts_of_prefix
 from providers.progress import Progress
 from providers.sftp.base_directory import NOT_THERE, BaseDirectory, is_directory
-from providers.sftp.protocol import (
-    Answer,
-    Attributes,
-    DirectoryEntry,
-    PacketType,
-    SessionLost,
-    SftpSession,
-    StatusError,
-    string,
-)
+from providers.sftp.packets import Answer, Attributes, DirectoryEntry, PacketType, SessionLost, StatusError, string
+from providers.sftp.protocol import SftpSession
 from providers.sftp.resumption import NamesGiven
 from providers.shared.resumed_reads import resumed
 

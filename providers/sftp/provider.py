@@ -14,17 +14,11 @@ from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, Stor
 from providers.base import (
     SLOWEST_HASHING_BYTES_PER_SECOND,
     TRANSFER_TIMEOUT_SECONDS,
-    AccessDenied,
-    BytesSource,
-    IntegrityError,
-    InvalidProviderSettings,
     Provider,
-    ProviderError,
-    ProviderUnavailable,
-    Source,
     is_directory_of_keys,
     require_expected,
 )
+from providers.errors import AccessDenied, IntegrityError, InvalidProviderSettings, ProviderError, ProviderUnavailable
 from providers.file_trees import (
     MeteredSource,
     is_temporary_name,
@@ -39,23 +33,15 @@ from providers.sftp.continuation import (
     COPY_DATA,
     KeptFiles,
 )
-from providers.sftp.hash_commands import HASH_COMMANDS
 from providers.sftp.listing import Entry, Listing
-from providers.sftp.protocol import (
-    IN_FLIGHT_BYTES,
-    POSIX_RENAME,
-    READ_FLAGS,
-    Answer,
-    Attributes,
-    PacketType,
-    StatusError,
-    string,
-)
-from providers.sftp.server_hashing import ServerHashing
+from providers.sftp.packets import POSIX_RENAME, READ_FLAGS, Answer, Attributes, PacketType, StatusError, string
+from providers.sftp.protocol import IN_FLIGHT_BYTES
+from providers.sftp.server_hashing import HASH_COMMANDS, ServerHashing
 from providers.sftp.sessions import SessionPool
 from providers.sftp.ssh import CommandFailed, CommandUnanswered, read_settings
 from providers.sftp.storing import GiveNames, Storing, discarded_on_error, post_content, require_stored
 from providers.shared.resumed_reads import resumed
+from providers.sources import BytesSource, Source
 
 VERIFICATIONS = ("auto", "comando", "lectura")
 

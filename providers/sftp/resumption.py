@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from providers.base import IntegrityError
+from providers.errors import IntegrityError
 from providers.file_trees import MeteredSource
 from providers.progress import Progress
-from providers.sftp.protocol import DirectoryEntry
+from providers.sftp.packets import DirectoryEntry
 from providers.shared.resumed_reads import NOTED_EVERY_SECONDS
 
 

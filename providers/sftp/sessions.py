@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from providers.base import TRANSFER_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
-from providers.sftp.protocol import SessionLost, SftpSession, TransferTooSlow
+from providers.base import TRANSFER_TIMEOUT_SECONDS
+from providers.errors import ProviderError, ProviderUnavailable
+from providers.sftp.packets import SessionLost
+from providers.sftp.protocol import SftpSession, TransferTooSlow
 from providers.sftp.ssh import ConnectionFull, SshConnection, SshSettings
 
 SESSIONS_PER_CONNECTION = 8

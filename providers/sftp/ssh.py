@@ -26,16 +26,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from config.fields import FieldError, Fields
 from config.logs import one_line
 from config.text.wording import reason_of
-from providers.base import (
-    ANSWER_TIMEOUT_SECONDS,
-    CONNECT_TIMEOUT_SECONDS,
-    TRANSFER_TIMEOUT_SECONDS,
-    ConnectionDenied,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS
 from providers.connecting import connect
-from providers.sftp.protocol import Pulse, SessionLost, SftpSession, string
+from providers.errors import ConnectionDenied, ProviderError, ProviderUnavailable
+from providers.sftp.packets import SessionLost, string
+from providers.sftp.protocol import Pulse, SftpSession
 from providers.sftp.ssh_authentication import Authentication, TooManyAttempts, TransportThatListens
 
 OPENING_SECONDS = CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS

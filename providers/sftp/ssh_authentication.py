@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 else:
     from paramiko.auth_handler import AuthHandler
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, ConnectionDenied
+from providers.base import ANSWER_TIMEOUT_SECONDS
+from providers.errors import ConnectionDenied
 
 PUBLIC_KEY, PASSWORD, INTERACTIVE = "publickey", "password", "keyboard-interactive"
 

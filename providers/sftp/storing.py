@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from config.logs import one_line
 from config.models import PutReceipt, StoredObject
-from providers.base import AccessDenied, IntegrityError, ProviderError, ProviderUnavailable, Source, require_expected
+from providers.base import require_expected
+from providers.errors import AccessDenied, IntegrityError, ProviderError, ProviderUnavailable
 from providers.file_trees import MeteredSource, parts_of_key, temporary_name
 from providers.progress import Progress
 from providers.retries import Result, with_retries
 from providers.sftp.base_directory import NOT_THERE, BaseDirectory, post_open, size_if_there
 from providers.sftp.continuation import KeptFile, KeptFiles, continued_later, copy_beginning, whole_pieces
-from providers.sftp.protocol import (
+from providers.sftp.packets import (
     CREATE_AGAIN_FLAGS,
     CREATE_FLAGS,
     FSYNC,
@@ -24,12 +25,13 @@ from providers.sftp.protocol import (
     Answer,
     PacketType,
     SessionLost,
-    SftpSession,
     StatusCode,
     StatusError,
     string,
 )
+from providers.sftp.protocol import SftpSession
 from providers.sftp.resumption import ResumableContent, SourceFailed
+from providers.sources import Source
 
 
 @dataclass(frozen=True, slots=True)

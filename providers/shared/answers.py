@@ -20,16 +20,9 @@ from urllib.parse import urlsplit
 import urllib3.exceptions
 
 from config.logs import one_line
-from providers.base import (
-    ANSWER_TIMEOUT_SECONDS,
-    CONNECT_TIMEOUT_SECONDS,
-    PART_SIZE_BYTES,
-    TRANSFER_TIMEOUT_SECONDS,
-    InvalidProviderSettings,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, PART_SIZE_BYTES, TRANSFER_TIMEOUT_SECONDS
 from providers.connecting import connect
+from providers.errors import InvalidProviderSettings, ProviderError, ProviderUnavailable
 from providers.shared.throttling import UNINTELLIGIBLE_DATE
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from providers.connecting import connect
+from providers.errors import ProviderError, ProviderUnavailable
 from providers.shared.answers import SLOWEST_ANSWER_BYTES_PER_SECOND, deadline_seconds, unintelligible
 from providers.shared.network import Network, Trust
 from providers.shared.network_errors import network_error

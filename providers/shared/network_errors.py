@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import urllib3.exceptions
 
-from providers.base import ConnectionDenied, ProviderError, ProviderUnavailable
+from providers.errors import ConnectionDenied, ProviderError, ProviderUnavailable
 
 TRUST_ADVICE = "indique configuracion.ca_file o SSL_CERT_FILE"
 PROXY_REFUSES_US = "el proxy no acepta el usuario y la contraseña, o los pide y no los tiene (HTTP 407)"

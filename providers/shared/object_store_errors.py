@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     ConditionFailed,
     DestinationMissing,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, ProviderUnavailable
+from providers.base import ANSWER_TIMEOUT_SECONDS
+from providers.errors import ProviderUnavailable
 from providers.shared.answers import paced_chunks
 from providers.shared.object_store_errors import translated_errors
 from providers.shared.object_store_put import BuildStore, client_options

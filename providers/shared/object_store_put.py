@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import obstore
 
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import CONNECT_TIMEOUT_SECONDS, PART_SIZE_BYTES, Source, part_size_for
-from providers.exact_reading import exact_chunks, run_to_end
+from providers.base import CONNECT_TIMEOUT_SECONDS, PART_SIZE_BYTES, part_size_for
 from providers.memory_budget import MemoryBudget, memory_share
 from providers.shared.answers import QUICK_SIZE_BYTES, deadline_seconds
 from providers.shared.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS
 from providers.shared.network import NOBODY, Network, any_certificate
 from providers.shared.object_store_errors import translated_errors
 from providers.shared.part_buffers import PartBuffers, anonymous_map, fill
+from providers.sources import Source, exact_chunks, run_to_end
 
 if TYPE_CHECKING:
     from obstore import Attributes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import obstore
 
 from config.logs import one_line
-from providers.base import ConditionFailed, IntegrityError, ProviderUnavailable
+from providers.errors import ConditionFailed, IntegrityError, ProviderUnavailable
 from providers.shared.answers import paced_chunks
 from providers.shared.object_store_errors import translated_errors
 from providers.shared.object_store_get import ObjectStoreGet

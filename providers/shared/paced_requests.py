@@ -11,7 +11,8 @@ from requests.adapters import HTTPAdapter
 from requests.sessions import Session
 
 from config.fields import FieldError
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, InvalidProviderSettings
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from providers.errors import InvalidProviderSettings
 from providers.shared.answers import paced
 from providers.shared.network import Network, NetworkRules
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sized
 from time import monotonic
 from typing import Generic, TypeVar
 
-from providers.base import ProviderUnavailable
+from providers.errors import ProviderUnavailable
 from providers.progress import Progress
 from providers.retries import LONGEST_STEP_SECONDS, with_retries
 from providers.shared.answers import SLOWEST_ANSWER_BYTES_PER_SECOND

@@ -1,1 +1,1 @@
-"""What the tables of the program look like."""
+"""The program's own tables: how they are made and upgraded, and what they then have."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
-HERE = Path(__file__).parent.parent
+SQL = Path(__file__).parent.parent
 CREATED = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(janitor_\w+) \((.*?)\n\)", re.DOTALL)
 ALTERED = re.compile(r"ALTER TABLE (janitor_\w+)(.*?);", re.DOTALL)
 COLUMN = re.compile(r"^ {4}([a-z_0-9]+) +[A-Z]", re.MULTILINE)
@@ -33,8 +33,8 @@ def own_columns(applied: Container[str]) -> Mapping[str, frozenset[str]]:
 
 def _texts(applied: Container[str]) -> Iterator[str]:
     """The statements of the upgrades in their order, without comments."""
-    own = [(path.name, path) for path in sorted((HERE / "upgrades").glob("*.sql"))]
-    of_jobs = sorted((HERE.parent / "jobs").glob("*/upgrades/*.sql"))
+    own = [(path.name, path) for path in sorted((SQL / "upgrades").glob("*.sql"))]
+    of_jobs = sorted((SQL.parent / "jobs").glob("*/upgrades/*.sql"))
     named = [*own, *((f"{path.parent.parent.name}/{path.name}", path) for path in of_jobs)]
-    for path in (HERE / "upgrades_table.sql", *(path for name, path in named if name in applied)):
+    for path in (SQL / "upgrades_table.sql", *(path for name, path in named if name in applied)):
         yield re.sub(r"--.*", "", path.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from datetime import time as time_of_day
 
 from config.errors import RunInterrupted
 from config.text.amounts import UNLIMITED, Timetable
-from providers.base import Source
+from providers.sources import Source
 
 SLICE_SECONDS = 0.1
 """Bytes are granted for this time at once: it bounds the delay of a timetable change and the size of a burst."""

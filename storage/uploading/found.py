@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from config.logs import emit
 from config.models import StoredObject
 from config.text.plurals import counted
-from providers.base import UnsafeDestination
+from providers.errors import UnsafeDestination
 from storage.deletions import require_open
 from storage.manifest import FoundManifest
 from storage.optional_steps import discard_but_for, discard_unfinished, remove_probes_of_killed_runs
-from storage.receipts import Notes
 from storage.sending import NO_CHECKSUM, Sender
 from storage.uploading.manifest_at_place import ManifestAtPlace
-from storage.uploading.task import UploadTask
+from storage.uploading.task import Notes, UploadTask
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,8 @@ from functools import partial
 from config.logs import one_line
 from config.models import PutReceipt, StoredObject
 from files.tree import Tree
-from providers.base import (
-    BytesSource,
-    ConditionFailed,
-    ProviderError,
-    UnsafeDestination,
-    is_refusal,
-)
+from providers.errors import ConditionFailed, ProviderError, UnsafeDestination, is_refusal
+from providers.sources import BytesSource
 from storage.deletions import late_deletions_kept_off
 from storage.manifest import FoundManifest, Manifest, ManifestHead, find_manifest
 from storage.sending import Sender

@@ -12,16 +12,11 @@ from itertools import chain, islice
 
 from config.logs import one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, Span, StoredObject
-from providers.base import (
-    SPANS_AT_ONCE,
-    IntegrityError,
-    ObjectNotFound,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import SPANS_AT_ONCE
+from providers.errors import IntegrityError, ObjectNotFound, ProviderError, ProviderUnavailable
 from storage.deletions import late_deletions_kept_off, require_open
+from storage.inspection import MODULUS, part_of
 from storage.optional_steps import discard_unfinished
-from storage.receipts import MODULUS, part_of
 from storage.sending import Sender
 from storage.traffic.transfers import TransferPool
 from storage.uploading.task import UploadTask
@@ -54,7 +49,7 @@ class Comparison:
     evidence: Evidence
     """Why the bytes of the others are believed."""
     listing_digest: int | None
-    """See `storage.receipts`."""
+    """See `storage.inspection`."""
     unreadable: ProviderUnavailable | None
     """See `Digests`."""
 

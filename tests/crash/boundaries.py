@@ -18,7 +18,9 @@ import providers
 import providers.base
 from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
-from providers.base import Provider, ProviderError, Source
+from providers.base import Provider
+from providers.errors import ProviderError
+from providers.sources import Source
 from sql.connection import Connection
 
 CHANGING_CALLS = (

@@ -19,9 +19,8 @@ from files.descriptors import closing_descriptor
 from files.open_files import OpenFiles, look_at_open_files
 from files.writers import Answer
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal import comparison as comparison_module
 from jobs.migration.removal import entries as entries_module
-from jobs.migration.removal.errors import LocalCopyInUse, WritersUnknown
+from jobs.migration.removal.entries import LocalCopyInUse, WritersUnknown
 from jobs.migration.removal.removal import remove_local_copy
 from tests.jobs.migration.test_removal import directory, execution_at, judge, proven_tree, root
 from tests.permissions import Granted
@@ -136,9 +135,7 @@ def test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything(
 ) -> None:
     proven = proven_tree(directory, from_cloud=False)
     monkeypatch.setattr(entries_module, "take_lease", lambda _descriptor: answer)
-    monkeypatch.setattr(
-        comparison_module, "look_at_open_files", lambda: replace(look_at_open_files(), is_complete=True)
-    )
+    monkeypatch.setattr(entries_module, "look_at_open_files", lambda: replace(look_at_open_files(), is_complete=True))
     with opened_by_another(directory / "resultados" / "tabla.csv", "r+b"), pytest.raises(LocalCopyInUse, match="tabla"):
         remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Granted())
     assert directory.exists()
@@ -166,7 +163,7 @@ def test_where_nobody_can_tell_the_files_of_others_stay(
         return looks[-1]
 
     monkeypatch.setattr(entries_module, "take_lease", lambda _descriptor: answer)
-    monkeypatch.setattr(comparison_module, "look_at_open_files", look)
+    monkeypatch.setattr(entries_module, "look_at_open_files", look)
     with pytest.raises(WritersUnknown, match="CAP_LEASE") if stays else contextlib.nullcontext():
         remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Granted())
     assert directory.exists() == stays
@@ -177,7 +174,7 @@ REMOVED_BY_NOBODY = f"""
 import os, sys
 from pathlib import Path
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.errors import WritersUnknown
+from jobs.migration.removal.entries import WritersUnknown
 from tests.jobs.migration import test_removal
 directory = Path(sys.argv[1])
 proven = test_removal.proven_tree(directory, from_cloud=False)

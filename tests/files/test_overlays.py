@@ -16,7 +16,7 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.entries import LocalCopyDiffers
 from jobs.migration.removal.removal import remove_local_copy, trash_name
 from tests.manifests import hashed
 from tests.overlays import mounted_overlay, overlay_answers

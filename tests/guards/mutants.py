@@ -73,7 +73,6 @@ SENDING = "storage/sending.py"
 TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
 REMOVAL_OF_ENTRIES = "jobs/migration/removal/entries.py"
-REMOVAL_COMPARISON = "jobs/migration/removal/comparison.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
 
@@ -492,7 +491,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "nothing is compared before it is deleted",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "    position = None\n    found = 0\n",
         "    return len(proven)\n    position = None\n    found = 0\n",
         DIFFERENCES,
@@ -500,7 +499,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "what the proven copy lacks is deleted",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "        if counterpart is None or counterpart.kind is not entry.kind:\n",
         "        if counterpart is None or counterpart.kind is not entry.kind:\n            continue\n",
         DIFFERENCES,
@@ -508,7 +507,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files are deleted whatever their bytes are",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "_same_bytes(descriptor, entry, counterpart, interruption):",
         "_same_bytes(descriptor, entry, entry, interruption):",
         DIFFERENCES,
@@ -516,7 +515,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files of the right size are deleted",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         " and hash_file(descriptor, entry, interruption) == proven.sha256",
         "",
         DIFFERENCES,
@@ -524,7 +523,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "a file that was read once is taken for the same",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if proven.identity is not None and entry.identity == proven.identity:",
         "if proven.identity is not None:",
         DIFFERENCES,
@@ -532,7 +531,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "links are deleted wherever they point",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:",
         "if entry.kind is EntryKind.LINK and entry.link_target is None:",
         DIFFERENCES,
@@ -615,7 +614,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "files are deleted up to the first that somebody has open for writing",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
@@ -695,7 +694,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though no copy holds it",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
         ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
@@ -731,7 +730,7 @@ FENCING = (
         "lease",
         "a deletion may go on though the row points elsewhere",
         "sql/queries/deletion_seconds_left.sql",
-        "  AND execution.ruta_nube = migration.uri\n",
+        "      AND execution.ruta_nube = migration.uri\n",
         "",
         ROW_OF_A_DELETION,
     ),
@@ -994,7 +993,7 @@ COMMIT = (
     Mutant(
         "schema",
         "a database of a newer version is used",
-        "sql/schema.py",
+        "sql/tables/schema.py",
         "        if key not in known:\n",
         "        if key not in known:\n            continue\n",
         ("tests/sql/test_schema.py::test_a_newer_database_is_refused",),
@@ -1002,7 +1001,7 @@ COMMIT = (
     Mutant(
         "schema",
         "a database of an older version is used",
-        "sql/schema.py",
+        "sql/tables/schema.py",
         "    if missing:\n",
         "    if not upgrades:\n",
         ("tests/sql/test_schema.py::test_an_older_database_says_what_to_do",),
@@ -1056,7 +1055,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "a row may lie in another one's directory",
-        "sql/migration/conflicts.py",
+        "sql/migration/executions.py",
         "for depth in range(len(parts), 1, -1)",
         "for depth in range(len(parts), len(parts) - 1, -1)",
         CONFLICTS,
@@ -1064,7 +1063,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "a row may contain another one's directory",
-        "sql/migration/conflicts.py",
+        "sql/migration/executions.py",
         "for depth in range(len(parts), 1, -1)",
         "for depth in range(len(parts) - 1, 1, -1)",
         CONFLICTS,
@@ -3052,8 +3051,8 @@ CONDITIONS = (
         "conditions",
         "S3 is not told what it may delete",
         "providers/s3/provider.py",
-        "self._requests.delete_if(self._names.encode(stored.key), etag)",
-        "self._requests.delete(self._names.encode(stored.key))",
+        "self._access.requests.delete_if(self._names.encode(stored.key), etag)",
+        "self._access.requests.delete(self._names.encode(stored.key))",
         (LATE + "test_a_late_deletion_removes_nothing[s3-moto]",),
     ),
     Mutant(
@@ -3786,7 +3785,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "the hash of another file is taken for this one's",
-        "providers/sftp/hash_commands.py",
+        "providers/sftp/server_hashing.py",
         " or rest not in [separator + path for separator in self.before_name]:",
         ":",
         (
@@ -3862,7 +3861,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a source that gives too little is stored",
-        "providers/exact_reading.py",
+        "providers/sources.py",
         "    if read_bytes < announced_bytes:\n",
         "    if announced_bytes < 0:\n",
         ("tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-99]",),
@@ -3870,7 +3869,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a source that gives too much is stored",
-        "providers/exact_reading.py",
+        "providers/sources.py",
         "        if read_bytes > announced_bytes:\n",
         "        if announced_bytes < 0:\n",
         ("tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-101]",),
@@ -3970,73 +3969,33 @@ REMOVALS = (
     ),
     Mutant(
         "row of a deletion",
-        "deletion_seconds_left does not see that the row is not migrated any more",
+        "a removal does not see that the row is not migrated any more",
         "sql/queries/deletion_seconds_left.sql",
-        "  AND execution.migrado_a_nube\n",
-        "",
-        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
-    ),
-    Mutant(
-        "row of a deletion",
-        "deletion_seconds_left does not see that the row has another uuid",
-        "sql/queries/deletion_seconds_left.sql",
-        "  AND execution.uuid::text = migration.uuid\n",
-        "",
-        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
-    ),
-    Mutant(
-        "row of a deletion",
-        "deletion_seconds_left does not see that the row names another directory",
-        "sql/queries/deletion_seconds_left.sql",
-        "  AND execution.ruta_directorio = migration.directory\n",
-        "",
-        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
-    ),
-    Mutant(
-        "row of a deletion",
-        "deletion_seconds_left does not see that the row names another provider",
-        "sql/queries/deletion_seconds_left.sql",
-        "  AND execution.nube_provider_id = migration.provider_id\n",
-        "",
-        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
-    ),
-    Mutant(
-        "row of a deletion",
-        "note_set_aside does not see that the row is not migrated any more",
-        "sql/queries/note_set_aside.sql",
         "      AND execution.migrado_a_nube\n",
         "",
         ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
-        "note_set_aside does not see that the row has another uuid",
-        "sql/queries/note_set_aside.sql",
+        "a removal does not see that the row has another uuid",
+        "sql/queries/deletion_seconds_left.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
         ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
-        "note_set_aside does not see that the row names another directory",
-        "sql/queries/note_set_aside.sql",
+        "a removal does not see that the row names another directory",
+        "sql/queries/deletion_seconds_left.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
         ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
-        "note_set_aside does not see that the row names another provider",
-        "sql/queries/note_set_aside.sql",
+        "a removal does not see that the row names another provider",
+        "sql/queries/deletion_seconds_left.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
-        "",
-        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
-    ),
-    Mutant(
-        "row of a deletion",
-        "note_set_aside does not see that the row points elsewhere",
-        "sql/queries/note_set_aside.sql",
-        "      AND execution.ruta_nube = migration.uri\n",
         "",
         ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
@@ -4107,7 +4066,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "a directory is noted though deletion is switched off",
-        "sql/queries/note_set_aside.sql",
+        "sql/queries/deletion_seconds_left.sql",
         " WHERE is_wanted AND",
         " WHERE",
         ("tests/sql/test_database.py::test_a_policy_that_does_not_ask_for_a_deletion_any_more_ends_it",),
@@ -4115,7 +4074,7 @@ REMOVALS = (
     Mutant(
         "fencing token",
         "whoever lost a deletion can note what is set aside",
-        "sql/queries/note_set_aside.sql",
+        "sql/queries/deletion_seconds_left.sql",
         "    WHERE migration.execution_id = %(execution_id)s\n      AND migration.fencing_token = %(fencing_token)s\n",
         "    WHERE migration.execution_id = %(execution_id)s\n",
         ("tests/sql/test_database.py::test_an_old_token_can_end_no_deletion",),
@@ -4146,8 +4105,16 @@ REMOVALS = (
     ),
     Mutant(
         "deletion",
+        "a question during a removal forgets which directory was set aside",
+        "sql/queries/deletion_seconds_left.sql",
+        "    WHERE %(inode)s::text IS NOT NULL\n      AND execution_id IN",
+        "    WHERE execution_id IN",
+        ("tests/sql/test_database.py::test_a_question_during_a_removal_changes_nothing",),
+    ),
+    Mutant(
+        "deletion",
         "what was emptied before counts for what is set aside anew",
-        "sql/queries/note_set_aside.sql",
+        "sql/queries/deletion_seconds_left.sql",
         ", emptied_in = NULL",
         "",
         ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
@@ -4323,7 +4290,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "a row that is refused stops the removals of others",
-        "jobs/migration/known_conflicts.py",
+        "jobs/migration/directories.py",
         "            if self._judge.is_acceptable(other)  # refused for its own sake, it stands in nobody's way\n",
         "",
         ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_delays_no_other",),
@@ -4331,7 +4298,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "knowledge of other rows never grows old",
-        "jobs/migration/known_conflicts.py",
+        "jobs/migration/directories.py",
         "self._clock() >= self._good_until:",
         "self._good_until == 0.0:",
         (
@@ -4375,7 +4342,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "an empty directory of the name of what is set aside is removed",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if content is None or (entry.kind",
         "if (entry.kind",
         ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
@@ -4383,7 +4350,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though somebody writes to it",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
         ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
@@ -4427,7 +4394,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "a writer that the kernel does not tell of is not looked for",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "            if answer is not Answer.TAKEN:\n",
         "            if answer is None:\n",
         ("tests/files/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
@@ -4435,7 +4402,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "files of others are removed though nobody can tell who writes to them",
-        REMOVAL_COMPARISON,
+        REMOVAL_OF_ENTRIES,
         "if answer is Answer.NO_RIGHT and not self._open_files.is_complete:",
         "if answer is None and not self._open_files.is_complete:",
         ("tests/files/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),
@@ -5914,7 +5881,7 @@ BACKUPS = (
     Mutant(
         "jobs",
         "a failing backup is told to nobody where another job fails for the same reason",
-        "jobs/notify/causes.py",
+        "jobs/notify/causes/of_jobs.py",
         'told.get(FOLDED_INTO.get(job.name, ""), ()))',
         "sum(map(list, told.values()), []))",
         ("tests/jobs/notify/test_causes.py::test_two_full_disks_are_two_causes",),
@@ -6661,7 +6628,7 @@ TRUST = (
     Mutant(
         "audit",
         "a copy that was made again stays bad until the rolling audit comes round to it",
-        "sql/queries/status_bad_copies.sql",
+        "sql/queries/count_bad_copies.sql",
         "  AND janitor_is_known_bad(audit.execution_id, audit.provider_id, audit.uri)\n",
         "",
         (f"{AUDIT}test_a_copy_that_is_migrated_again_is_bad_no_longer",),
@@ -6811,7 +6778,7 @@ TRUST = (
     Mutant(
         "deletion",
         "a directory is noted though an audit found its copy bad",
-        "sql/queries/note_set_aside.sql",
+        "sql/queries/deletion_seconds_left.sql",
         " AND NOT is_known_bad)",
         ")",
         (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
@@ -7062,7 +7029,7 @@ MEMORY = (
     Mutant(
         "memory",
         "a directory is noted though its execution is held",
-        "sql/queries/note_set_aside.sql",
+        "sql/queries/deletion_seconds_left.sql",
         " AND NOT is_held AND",
         " AND",
         (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
@@ -7296,7 +7263,7 @@ STATUS = (
     Mutant(
         "status",
         "init-db calls tables up to date of which one is gone",
-        "sql/schema.py",
+        "sql/tables/schema.py",
         "    require_whole(connection)\n    return tuple(applied)",
         "    return tuple(applied)",
         (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),

@@ -20,8 +20,9 @@ from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.provider_set import ProviderSet
 from jobs.provider_state.memory import ProviderMemory
-from providers.base import BytesSource, ConnectionDenied, NotMounted
+from providers.errors import ConnectionDenied, NotMounted
 from providers.mounts import TRUSTED_NAME
+from providers.sources import BytesSource
 from providers.stores import store_of
 from sql.database import Database
 from storage.keys import Place, place_of

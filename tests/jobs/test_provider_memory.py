@@ -11,7 +11,7 @@ import pytest
 from config.models import ProviderRow
 from jobs.provider_set import ProviderSet
 from jobs.provider_state.memory import ProviderMemory
-from providers.base import AccessDenied, ConnectionDenied, StorageFull
+from providers.errors import AccessDenied, ConnectionDenied, StorageFull
 from sql.database import Database
 from tests.platform_database import Platform
 

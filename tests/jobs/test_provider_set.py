@@ -15,12 +15,12 @@ from config.errors import MigrationError, SourceChanged, caused_by_too_many_open
 from config.models import ProviderRow
 from jobs.migration.setbacks import counts_against
 from jobs.provider_set import FAILURES_UNTIL_LEFT_ALONE, SHOWN_SECONDS, ProviderSet
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     AccessDenied,
     DestinationMissing,
     IntegrityError,
     ObjectNotFound,
-    Provider,
     ProviderUnavailable,
     StorageFull,
 )

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from config.errors import MigrationError
-from providers.base import ProviderUnavailable
+from providers.errors import ProviderUnavailable
 from sql.connection import Connection
 from tests.model.stores import Request, Wire
 

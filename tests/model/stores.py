@@ -15,7 +15,9 @@ from typing import ClassVar
 
 from config.models import ProviderRow, PutReceipt, StoredObject
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import ConditionFailed, ObjectNotFound, Provider, Source, is_directory_of_keys
+from providers.base import Provider, is_directory_of_keys
+from providers.errors import ConditionFailed, ObjectNotFound
+from providers.sources import Source
 
 
 @dataclass(frozen=True)

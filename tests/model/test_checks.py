@@ -9,7 +9,8 @@ import pytest
 from config.models import ProviderRow, StoredObject
 from jobs.locks import LockHeld
 from providers import build_provider
-from providers.base import BytesSource, ConditionFailed, ObjectNotFound
+from providers.errors import ConditionFailed, ObjectNotFound
+from providers.sources import BytesSource
 from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate, Killed
 from tests.model.steps import (

@@ -24,7 +24,7 @@ import pytest
 
 import files.walk
 import providers
-import sql.schema
+import sql.tables.schema
 import storage.lease
 from config.process.person import Person
 from config.settings import Settings, load_settings
@@ -177,7 +177,7 @@ class World:
         real_now = storage.lease.now
         monkeypatch.setattr(storage.lease, "now", lambda: real_now() + self._late_seconds)
         monkeypatch.setattr(files.walk, "time", _ClockAhead())
-        monkeypatch.setattr(sql.schema, "known_upgrades", functools.cache(sql.schema.known_upgrades))
+        monkeypatch.setattr(sql.tables.schema, "known_upgrades", functools.cache(sql.tables.schema.known_upgrades))
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
         watch(monkeypatch, self._reach)

@@ -18,7 +18,8 @@ import providers.s3.provider
 from config.errors import MigrationError
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, TRANSFER_TIMEOUT_SECONDS, BytesSource, Provider, ProviderUnavailable
+from providers.base import PART_SIZE_BYTES, TRANSFER_TIMEOUT_SECONDS, Provider
+from providers.errors import ProviderUnavailable
 from providers.shared.answers import (
     PATIENCE_SECONDS,
     SLOWEST_ANSWER_BYTES_PER_SECOND,
@@ -26,6 +27,7 @@ from providers.shared.answers import (
     deadline_seconds,
     paced_chunks,
 )
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,

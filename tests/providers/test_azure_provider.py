@@ -15,20 +15,19 @@ import providers.azure.requests
 from config.models import ProviderRow
 from providers import build_provider
 from providers.azure.provider import AzureProvider
-from providers.base import (
-    PART_SIZE_BYTES,
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     DestinationMissing,
     InvalidKey,
     InvalidProviderSettings,
     ObjectProtected,
-    Provider,
     ProviderError,
     ProviderUnavailable,
     SlowDown,
     StorageFull,
 )
+from providers.sources import BytesSource
 from tests.servers.azurite import Azurite
 from tests.servers.canned_http import Answer, CannedHttp
 from tests.sources import PatternSource

@@ -10,7 +10,8 @@ import pytest
 
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
-from providers.base import AccessDenied, DestinationMissing, Provider, ProviderError, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import AccessDenied, DestinationMissing, ProviderError, ProviderUnavailable
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 pytestmark = pytest.mark.usefixtures("little_patience")

@@ -16,8 +16,10 @@ import pytest
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import BytesSource, Provider, ProviderError
+from providers.base import Provider
 from providers.connecting import connect
+from providers.errors import ProviderError
+from providers.sources import BytesSource
 from tests.faults.sftp_line import unroutable_port
 from tests.servers.canned_http import Answer, CannedHttp
 

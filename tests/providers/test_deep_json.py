@@ -12,7 +12,7 @@ from config.models import ProviderRow
 from config.process.log_output import LOG_FILE_NAME
 from jobs.metrics.samples import STATE, parsed
 from providers import build_provider
-from providers.base import InvalidProviderSettings
+from providers.errors import InvalidProviderSettings
 from sql.platform.configuration import json_object
 
 DEEP = "[" * 60_000

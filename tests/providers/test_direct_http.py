@@ -23,13 +23,12 @@ from botocore.credentials import ReadOnlyCredentials
 from config.fields import Fields
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
-    Provider,
     ProviderError,
     ProviderUnavailable,
     SlowDown,
@@ -39,6 +38,7 @@ from providers.s3.signature import RequestSigner
 from providers.shared import direct_http
 from providers.shared.direct_http import DirectHttp, reaches_directly
 from providers.shared.network import NetworkRules, Trust
+from providers.sources import BytesSource
 from tests.processes import wait_until
 from tests.providers.test_tls import certificate_of_its_own
 from tests.servers.canned_http import Answer, CannedHttp, Request

@@ -27,7 +27,9 @@ from config.errors import RunInterrupted, SourceChanged
 from config.models import ProviderRow, PutReceipt
 from files.descriptors import CHUNK_SIZE_BYTES
 from providers import build_provider
-from providers.base import ConditionFailed, Provider, ProviderUnavailable, Source
+from providers.base import Provider
+from providers.errors import ConditionFailed, ProviderUnavailable
+from providers.sources import Source
 from storage.lease import ClaimLost
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.sources import FailingSource, PatternSource

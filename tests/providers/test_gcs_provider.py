@@ -18,22 +18,21 @@ from config.errors import SourceChanged
 from config.models import ProviderRow
 from files.descriptors import CHUNK_SIZE_BYTES
 from providers import build_provider
-from providers.base import (
-    PART_SIZE_BYTES,
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
     InvalidProviderSettings,
-    Provider,
     ProviderError,
     ProviderUnavailable,
     SlowDown,
     StorageFull,
 )
 from providers.gcs.provider import ONE_REQUEST_BYTES
+from providers.sources import BytesSource
 from tests.faults.http_effects import refuse
 from tests.faults.http_proxy import ONCE, Fault, HttpFaultProxy
 from tests.servers.canned_http import Answer, CannedHttp, Request

@@ -21,16 +21,9 @@ from config.models import ProviderRow
 from providers import build_provider
 from providers.azure.errors import BlocksLost
 from providers.azure.provider import AzureProvider
-from providers.base import (
-    PART_SIZE_BYTES,
-    BytesSource,
-    ConditionFailed,
-    IntegrityError,
-    Provider,
-    ProviderError,
-    ProviderUnavailable,
-    SlowDown,
-)
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import ConditionFailed, IntegrityError, ProviderError, ProviderUnavailable, SlowDown
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,

@@ -13,9 +13,11 @@ import providers.s3.provider
 import storage.uploading.proof
 from config.models import EVERYTHING, Evidence, Span, StoredObject
 from providers import build_provider
-from providers.base import BytesSource, IntegrityError, Provider, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import IntegrityError, ProviderUnavailable
 from providers.s3.provider import S3Provider
 from providers.s3.requests import Listed, S3Requests
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, answer_after, behind

@@ -27,9 +27,8 @@ from files.descriptors import (
     open_directory_path,
     open_file_beneath,
 )
-from providers.base import (
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
@@ -42,6 +41,7 @@ from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.local import batch as batch_module
 from providers.local import provider as provider_module
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource
 from tests.repository import REPOSITORY
 from tests.skips import strace_program
 from tests.small_disk import make_read_only, mounted_small_disk

@@ -19,8 +19,9 @@ import pytest
 
 from config.models import ProviderRow
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import BytesSource, IntegrityError, ProviderUnavailable, Source
+from providers.errors import IntegrityError, ProviderUnavailable
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource, Source
 from tests.sources import PatternSource, sha256_of
 
 PASSING = [errno.EIO, errno.ESTALE, errno.EINTR, errno.ETIMEDOUT]

@@ -22,15 +22,10 @@ from config.fields import FieldError, Fields
 from config.logs import redactor
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import (
-    AccessDenied,
-    BytesSource,
-    InvalidProviderSettings,
-    Provider,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import Provider
+from providers.errors import AccessDenied, InvalidProviderSettings, ProviderError, ProviderUnavailable
 from providers.shared.network import Exceptions, NetworkRules
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.faults.forwarding_proxy import ForwardingProxy
 from tests.faults.http_proxy import HttpFaultProxy

@@ -13,7 +13,8 @@ import pytest
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import BytesSource, ObjectNotFound, Provider, ProviderError, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import ObjectNotFound, ProviderError, ProviderUnavailable
 from providers.local.provider import LocalProvider
 from providers.probes import (
     CONDITIONS_NAME,
@@ -25,6 +26,7 @@ from providers.probes import (
     remove_probes_below,
     require_in_use,
 )
+from providers.sources import BytesSource
 from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.servers.canned_http import Answer, CannedHttp, Request
 

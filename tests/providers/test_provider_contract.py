@@ -29,21 +29,19 @@ import pytest
 from config.errors import MigrationError, SourceChanged
 from config.models import Evidence, PutReceipt, StoredObject
 from providers import build_provider
-from providers.base import (
-    PART_SIZE_BYTES,
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     ConditionFailed,
     ConnectionDenied,
     DestinationMissing,
     InvalidProviderSettings,
     ObjectNotFound,
-    Provider,
     ProviderUnavailable,
-    Source,
 )
 from providers.file_trees import temporary_name
 from providers.probes import CONDITIONS_NAME, FOLDING_NAME, PROBE_CONTENT
+from providers.sources import BytesSource, Source
 from tests.destinations import DESTINATIONS, Destination
 from tests.processes import wait_until
 from tests.repository import REPOSITORY

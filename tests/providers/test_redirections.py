@@ -14,7 +14,9 @@ import pytest
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import BytesSource, InvalidProviderSettings, Provider, ProviderError, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import InvalidProviderSettings, ProviderError, ProviderUnavailable
+from providers.sources import BytesSource
 from tests.servers.canned_http import Answer, CannedHttp
 from tests.sources import PatternSource
 

@@ -11,17 +11,11 @@ import pytest
 from config.errors import MigrationError
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import (
-    AccessDenied,
-    BytesSource,
-    InvalidProviderSettings,
-    ObjectArchived,
-    Provider,
-    ProviderError,
-    SlowDown,
-)
+from providers.base import Provider
+from providers.errors import AccessDenied, InvalidProviderSettings, ObjectArchived, ProviderError, SlowDown
 from providers.shared import answers
 from providers.shared.answers import clock_is_off
+from providers.sources import BytesSource
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 pytestmark = pytest.mark.usefixtures("little_patience")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, BytesSource, Provider
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy

@@ -8,7 +8,7 @@ from itertools import count, islice
 import pytest
 
 from providers import retries
-from providers.base import IntegrityError, ProviderUnavailable
+from providers.errors import IntegrityError, ProviderUnavailable
 from providers.progress import Progress
 from providers.shared import resumed_reads
 from providers.shared.resumed_reads import resumed

@@ -10,7 +10,7 @@ import pytest
 
 from config.errors import MigrationError, RunInterrupted, SourceChanged, UnsafeSource
 from providers import retries
-from providers.base import (
+from providers.errors import (
     AccessDenied,
     DestinationMissing,
     IntegrityError,

@@ -19,8 +19,10 @@ import pytest
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import AccessDenied, BytesSource, Provider, ProviderError, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import AccessDenied, ProviderError, ProviderUnavailable
 from providers.s3 import credentials
+from providers.sources import BytesSource
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 pytestmark = pytest.mark.usefixtures("little_patience")

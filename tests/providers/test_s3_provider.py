@@ -13,10 +13,12 @@ import pytest
 from config.fields import Fields
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, AccessDenied, BytesSource, InvalidProviderSettings, Provider
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import AccessDenied, InvalidProviderSettings
 from providers.s3.access import BucketAccess
 from providers.s3.settings import read_settings
 from providers.shared.network import NetworkRules
+from providers.sources import BytesSource
 from tests.destinations import Destination, s3_destination
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
@@ -38,7 +40,7 @@ def provider_with(credentials: Mapping[str, Any] | None, options: Mapping[str, A
 def access_to(row: ProviderRow) -> BucketAccess:
     """How the bucket of a row is reached."""
     rules = NetworkRules(Fields("configuracion", row.options))
-    return BucketAccess(read_settings(row, endpoint_required=False), rules)
+    return BucketAccess(read_settings(row, endpoint_required=False), rules, lambda step: step())
 
 
 @pytest.mark.parametrize(

@@ -23,16 +23,16 @@ import providers.s3.session
 from config.errors import MigrationError
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     DestinationMissing,
     IntegrityError,
     ObjectNotFound,
-    Provider,
     ProviderError,
     ProviderUnavailable,
 )
+from providers.sources import BytesSource
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 pytestmark = pytest.mark.usefixtures("little_patience")
@@ -258,11 +258,15 @@ def test_an_answer_that_refuses_is_reported_by_its_code() -> None:
 def test_an_ordinary_bucket_is_used_without_boto3() -> None:
     """It takes 0.3 s of processor to import it and to make its client: more than all the rest of a short run."""
     program = (
-        "import sys; from config.models import ProviderRow; from providers import build_provider\n"
+        "import contextlib, sys; from config.models import ProviderRow; from providers import build_provider\n"
+        "from providers.errors import ProviderUnavailable; from providers.sources import BytesSource\n"
         "options = {'bucket': 'cubo', 'endpoint_url': 'http://127.0.0.1:1'}\n"
         "row = ProviderRow(1, 'S3', 's3', {'access_key': 'a', 'secret_key': 'b'}, options, active=True)\n"
         "provider = build_provider(row)\n"
-        "provider._requests, provider._upload\n"
+        "with contextlib.suppress(ProviderUnavailable):\n"
+        "    sys.exit(f'{list(provider.list(str()))} is listed where no server is')\n"
+        "with contextlib.suppress(ProviderUnavailable):\n"
+        "    sys.exit(f'{provider.put(str(1), BytesSource(bytes()))} is stored where no server is')\n"
         "sys.exit('boto3' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

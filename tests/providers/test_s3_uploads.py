@@ -18,15 +18,9 @@ import pytest
 
 from config.errors import SourceChanged
 from providers import build_provider
-from providers.base import (
-    PART_SIZE_BYTES,
-    AccessDenied,
-    BytesSource,
-    ConditionFailed,
-    Provider,
-    ProviderError,
-    ProviderUnavailable,
-)
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import AccessDenied, ConditionFailed, ProviderError, ProviderUnavailable
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,

@@ -18,11 +18,11 @@ import pytest
 from config.errors import RunInterrupted
 from files.descriptors import closing_descriptor
 from files.walk import walk_tree
-from providers.base import BytesSource
 from providers.file_trees import is_temporary_name, temporary_name
 from providers.sftp.continuation import COPY_DATA
 from providers.sftp.protocol import IN_FLIGHT_BYTES
 from providers.sftp.provider import SftpProvider
+from providers.sources import BytesSource
 from storage.helpers import WorkerState
 from storage.sending import FileToSend, SendFiles
 from tests.faults import sftp_liar as liar

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
-from providers.base import BytesSource, IntegrityError, InvalidKey, ProviderError
-from providers.sftp.protocol import FSYNC, IN_FLIGHT_BYTES, POSIX_RENAME, Answer, PacketType, SftpSession
+from providers.errors import IntegrityError, InvalidKey, ProviderError
+from providers.sftp.packets import FSYNC, POSIX_RENAME, Answer, PacketType
+from providers.sftp.protocol import IN_FLIGHT_BYTES, SftpSession
 from providers.sftp.provider import SftpProvider
+from providers.sources import BytesSource
 from tests.faults.sftp_liar import FAILURE, Fault, LyingSftpServer, refuse
 from tests.servers.openssh import OpenSsh
 from tests.sources import PatternSource

@@ -35,9 +35,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from config.fields import Fields
 from config.models import Evidence, ProviderRow
-from providers.base import (
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     DestinationMissing,
     InvalidProviderSettings,
     ObjectNotFound,
@@ -49,6 +48,7 @@ from providers.sftp import sessions as sftp_sessions
 from providers.sftp import ssh
 from providers.sftp.provider import SftpProvider
 from providers.sftp.ssh import CommandFailed, SshConnection, SshSettings
+from providers.sources import BytesSource
 from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, Request, cut, lose_answer, run_command
 from tests.processes import wait_until
 from tests.servers.asyncssh_server import AsyncSsh

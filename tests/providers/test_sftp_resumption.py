@@ -18,9 +18,10 @@ import pytest
 
 from config.errors import SourceChanged
 from config.models import ProviderRow
-from providers.base import BytesSource, ConditionFailed, IntegrityError, ProviderUnavailable
+from providers.errors import ConditionFailed, IntegrityError, ProviderUnavailable
 from providers.sftp.protocol import IN_FLIGHT_BYTES
 from providers.sftp.provider import SftpProvider
+from providers.sources import BytesSource
 from tests.faults import sftp_liar as liar
 from tests.faults.sftp_liar import Fault, LyingSftpServer, Request
 from tests.faults.sftp_line import Direction, FaultyLine, LineFault, Trouble

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import BytesSource, CannotSign
+from providers.errors import CannotSign
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.servers.azurite import Azurite
 

@@ -24,7 +24,7 @@ from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESS
 from paramiko.server import InteractiveQuery
 
 from config.fields import Fields
-from providers.base import AccessDenied
+from providers.errors import AccessDenied
 from providers.sftp.ssh import SshConnection, read_settings
 from tests.providers.test_sftp_provider import SpecialOpenSsh
 from tests.servers.asyncssh_server import AsyncSsh

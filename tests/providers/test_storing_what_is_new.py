@@ -18,7 +18,7 @@ import pytest
 from config.models import Evidence
 from files.descriptors import closing_descriptor
 from files.walk import walk_tree
-from providers.base import ConditionFailed, ProviderUnavailable, StorageFull, UnsafeDestination
+from providers.errors import ConditionFailed, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.probes import CONDITIONS_NAME
 from storage import helpers as helpers_module
 from storage.helpers import Helpers

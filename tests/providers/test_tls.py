@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import AccessDenied, ProviderUnavailable
+from providers.sources import BytesSource
 from tests.servers.accepting import AcceptingServer
 
 pytestmark = pytest.mark.usefixtures("little_patience")

@@ -23,14 +23,14 @@ from config.errors import MigrationError
 from config.models import Attempt, Entry, EntryKind, Execution, PutReceipt
 from files.tree import Tree
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, BytesSource, Provider
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.sources import BytesSource
 from sql.database import Database
 from storage.keys import Place
-from storage.receipts import Receipts
 from storage.sending import LocalFiles, Sender
 from storage.traffic.transfers import TransferPool
 from storage.uploading.proof import Proof
-from storage.uploading.task import UploadTask
+from storage.uploading.task import Receipts, UploadTask
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, flip_random_bit, truncate_randomly
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy

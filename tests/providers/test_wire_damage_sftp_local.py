@@ -31,19 +31,18 @@ from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
 from files.walk import walk_tree
 from providers import build_provider
-from providers.base import (
+from providers.base import Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     DestinationMissing,
     IntegrityError,
-    Provider,
     ProviderError,
     ProviderUnavailable,
-    Source,
     StorageFull,
 )
 from providers.sftp import provider as sftp
 from providers.sftp import server_hashing, ssh
+from providers.sources import BytesSource, Source
 from storage.keys import Place
 from storage.sending import LocalFiles, PutMany
 from storage.traffic.transfers import TransferPool

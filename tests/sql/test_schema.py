@@ -17,7 +17,7 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from sql.connection import Connection
 from sql.errors import DatabaseError, SchemaError
-from sql.schema import SAME_TABLES, Upgrade, initialize, known_upgrades, missing_upgrades, require_current
+from sql.tables.schema import SAME_TABLES, Upgrade, initialize, known_upgrades, missing_upgrades, require_current
 
 EXTRA = (
     Upgrade(9001, "9001_notes.sql", "CREATE TABLE janitor_notes (id INTEGER PRIMARY KEY, note TEXT);"),

@@ -26,12 +26,13 @@ from config.process.preparation import keep_rights_of_owner
 from files.descriptors import closing_descriptor
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.entries import LocalCopyDiffers
 from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.filling import Download
 from jobs.migration.restore.run import Restore
-from providers.base import BytesSource, IntegrityError
+from providers.errors import IntegrityError
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource
 from storage import manifest as manifest_module
 from storage.keys import INCOMPLETE_MARK, Place
 from storage.manifest import MAXIMUM_SIZE_BYTES, fetch_manifest, make_manifest, read_manifest

@@ -18,8 +18,10 @@ import pytest
 
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, BytesSource, ConditionFailed, Provider, ProviderError, Source
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import ConditionFailed, ProviderError
 from providers.shared.direct_http import LARGEST_BODY_BYTES
+from providers.sources import BytesSource, Source
 from tests.destinations import Destination
 from tests.faults import sftp_liar
 from tests.faults.http_effects import address_of, behind

@@ -13,8 +13,9 @@ import pytest
 
 from config.models import LEASE_SECONDS, ProviderRow
 from files.descriptors import CHUNK_SIZE_BYTES
-from providers.base import BytesSource, Provider, Source
+from providers.base import Provider
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource, Source
 from storage import lease as lease_module
 from storage.lease import (
     ASK_AGAIN_SECONDS,
@@ -23,9 +24,12 @@ from storage.lease import (
     ClaimLost,
     Lease,
     LeasedProvider,
-    LeaseUnknown,
 )
 from tests.faulty_provider import FaultyProvider
+
+
+class Unanswered(Exception):
+    """A database that does not answer."""
 
 
 class Clock:
@@ -33,7 +37,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
-        self.answer: float | LeaseUnknown | None = LEASE_SECONDS
+        self.answer: float | Unanswered | None = LEASE_SECONDS
         self.asked_at: list[float] = []
         self.answer_takes_seconds = 0.0
 
@@ -41,7 +45,7 @@ class Clock:
         """What the records of the claim would say."""
         self.asked_at.append(self.seconds)
         self.seconds += self.answer_takes_seconds
-        if isinstance(self.answer, LeaseUnknown):
+        if isinstance(self.answer, Unanswered):
             raise self.answer
         return self.answer
 
@@ -59,7 +63,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_an_answer_is_good_for_half_a_second(clock: Clock) -> None:
-    lease = Lease(clock.ask)
+    lease = Lease(clock.ask, Unanswered)
     lease.require_held()
     clock.pass_by(FRESH_SECONDS * 0.9)
     lease.require_held()
@@ -70,7 +74,7 @@ def test_an_answer_is_good_for_half_a_second(clock: Clock) -> None:
 
 
 def test_a_claim_that_was_taken_over_is_lost(clock: Clock) -> None:
-    lease = Lease(clock.ask)
+    lease = Lease(clock.ask, Unanswered)
     lease.require_held()
     clock.answer = None
     clock.pass_by(3600)
@@ -83,14 +87,14 @@ def test_a_claim_that_was_taken_over_is_lost(clock: Clock) -> None:
 def test_a_lease_that_is_over_or_about_to_be_is_lost_though_nobody_took_over(clock: Clock, seconds_left: float) -> None:
     clock.answer = seconds_left
     with pytest.raises(ClaimLost):
-        Lease(clock.ask).require_held()
+        Lease(clock.ask, Unanswered).require_held()
 
 
 def test_while_the_database_is_silent_the_lease_continues_to_its_end_and_no_further(clock: Clock) -> None:
-    lease = Lease(clock.ask)
+    lease = Lease(clock.ask, Unanswered)
     lease.require_held()
     known_at = clock.seconds
-    clock.answer = LeaseUnknown("no responde")
+    clock.answer = Unanswered("no responde")
     while clock.seconds < known_at + LEASE_SECONDS - MARGIN_SECONDS - 1:
         clock.pass_by(1)
         lease.require_held()
@@ -107,7 +111,7 @@ def test_time_counts_from_the_question_and_not_from_the_answer(clock: Clock) -> 
     """Whoever is stopped while the answer is on its way must not take it for new."""
     clock.answer_takes_seconds = LEASE_SECONDS
     with pytest.raises(ClaimLost):
-        Lease(clock.ask).require_held()
+        Lease(clock.ask, Unanswered).require_held()
 
 
 @pytest.mark.parametrize("set_back_seconds", [1.0, 3600.0, 1e9])
@@ -118,9 +122,9 @@ def test_a_database_whose_clock_was_set_back_gives_no_longer_lease(clock: Clock,
     no other part of the program is a time of the database compared with one of this machine.
     """
     clock.answer = LEASE_SECONDS + set_back_seconds
-    lease = Lease(clock.ask)
+    lease = Lease(clock.ask, Unanswered)
     assert lease.held_until() == clock.seconds + LEASE_SECONDS - MARGIN_SECONDS
-    clock.answer = LeaseUnknown("no responde")
+    clock.answer = Unanswered("no responde")
     clock.pass_by(LEASE_SECONDS - MARGIN_SECONDS - 1)
     lease.require_held()
     clock.pass_by(1)
@@ -129,13 +133,13 @@ def test_a_database_whose_clock_was_set_back_gives_no_longer_lease(clock: Clock,
 
 
 def test_what_was_never_known_to_be_held_is_not(clock: Clock) -> None:
-    clock.answer = LeaseUnknown("no responde")
+    clock.answer = Unanswered("no responde")
     with pytest.raises(ClaimLost, match="no responde"):
-        Lease(clock.ask).require_held()
+        Lease(clock.ask, Unanswered).require_held()
 
 
 def test_many_threads_ask_once(clock: Clock) -> None:
-    lease = Lease(clock.ask)
+    lease = Lease(clock.ask, Unanswered)
     start = threading.Barrier(8)
 
     def require_held(_number: int) -> None:
@@ -156,7 +160,7 @@ def watched(tmp_path: Path) -> Iterator[FaultyProvider]:
 
 
 def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, watched: FaultyProvider) -> None:
-    provider = LeasedProvider(watched, Lease(clock.ask))
+    provider = LeasedProvider(watched, Lease(clock.ask, Unanswered))
     provider.put("e/a", BytesSource(b"content"))
     stored = provider.stat("e/a")
     clock.answer = None
@@ -201,7 +205,7 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
                 clock.pass_by(1)
                 clock.answer = None
 
-    leased = LeasedProvider(watched, Lease(clock.ask))
+    leased = LeasedProvider(watched, Lease(clock.ask, Unanswered))
     ways: dict[str, Callable[[Source], object]] = {
         "put": lambda source: leased.put("e/a", source),
         "put_new_many": lambda source: list(leased.put_new_many({"e/a": source})),

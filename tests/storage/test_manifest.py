@@ -19,8 +19,9 @@ from config.models import EntryKind, Execution, ProviderRow
 from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import hash_file, walk_tree
-from providers.base import BytesSource, IntegrityError, ObjectNotFound
+from providers.errors import IntegrityError, ObjectNotFound
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource
 from storage.keys import Place, place_from_uri, place_of
 from storage.manifest import Manifest, fetch_manifest, make_manifest, read_manifest
 from tests.manifests import content_of, manifest_of_hashed

@@ -18,7 +18,9 @@ from files.descriptors import closing_descriptor
 from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import remove_local_copy
-from providers.base import BytesSource, ObjectNotFound, Provider, Source
+from providers.base import Provider
+from providers.errors import ObjectNotFound
+from providers.sources import BytesSource, Source
 from sql.database import Database
 from storage.keys import Place
 from storage.manifest import fetch_manifest, make_manifest

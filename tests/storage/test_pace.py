@@ -12,7 +12,7 @@ import pytest
 
 from config.errors import RunInterrupted
 from config.text.amounts import UNLIMITED, Timetable, parse_bandwidth
-from providers.base import BytesSource
+from providers.sources import BytesSource
 from storage.traffic.pace import SLICE_SECONDS, PacedSource, Pacer, Traffic, transfers_within
 
 KIBIBYTE = 1024

@@ -12,7 +12,7 @@ import pytest
 from config.errors import RunInterrupted
 from jobs.migration.queue import task_pool as flights_module
 from jobs.migration.queue.task_pool import TaskPool
-from providers.base import AccessDenied, StorageFull
+from providers.errors import AccessDenied, StorageFull
 from storage.traffic.transfers import TransferPool
 from tests.processes import wait_until
 

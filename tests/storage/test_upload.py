@@ -24,19 +24,18 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import walk_tree
 from providers import build_provider
-from providers.base import (
-    PART_SIZE_BYTES,
+from providers.base import PART_SIZE_BYTES, Provider
+from providers.errors import (
     AccessDenied,
-    BytesSource,
     IntegrityError,
     InvalidKey,
-    Provider,
     ProviderError,
     ProviderUnavailable,
     StorageFull,
     UnsafeDestination,
 )
 from providers.probes import CHECK_NAME
+from providers.sources import BytesSource
 from sql.database import Database
 from storage.manifest import Manifest, read_manifest
 from storage.sending import Assistance, LocalFiles

@@ -15,7 +15,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient, StandardBlobTier
 
 from providers import build_provider
-from providers.base import BytesSource, ObjectArchived, ProviderError
+from providers.errors import ObjectArchived, ProviderError
+from providers.sources import BytesSource
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 from tests.stories.trees import make_usual_tree, snapshot

@@ -16,7 +16,8 @@ from config.models import ProviderRow
 from config.settings import load_settings
 from jobs.settings import settings_of_jobs
 from providers import build_provider
-from providers.base import AccessDenied, Provider
+from providers.base import Provider
+from providers.errors import AccessDenied
 from providers.shared.answers import CLOCK_IS_OFF
 from sql.database import Database
 from tests.destinations import Destination

@@ -17,8 +17,8 @@ from config.models import ContentDigest, PutReceipt, StoredObject
 from config.settings import load_settings
 from janitor_daemon import JanitorDaemon
 from providers import KINDS
-from providers.base import Source
 from providers.local.provider import LocalProvider
+from providers.sources import Source
 from tests.destinations import Destination
 from tests.files.test_mounts import bound
 from tests.stories.installation import Installation, Run

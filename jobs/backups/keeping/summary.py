@@ -89,7 +89,7 @@ def describe(summary: Summary, verify_days: int, clock: Clock) -> Iterator[Findi
     yield _ages(summary, summary.full, clock)
     if summary.previous_sizes:
         yield _sizes(summary, summary.full)
-    yield _proof(summary, summary.full, verify_days, clock.now)
+    yield _proof(summary, verify_days, clock.now)
 
 
 def describe_lost(shelf: Shelf) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _sizes(summary: Summary, full: Backup) -> Finding:
     return good(SUBJECT, text)
 
 
-def _proof(summary: Summary, full: Backup, verify_days: int, now: datetime) -> Finding:
+def _proof(summary: Summary, verify_days: int, now: datetime) -> Finding:
     if summary.doubtful is not None:
         wrong = summary.doubtful
         text = f"la copia {wrong.id} no se pudo comprobar: {wrong.verification_error}"

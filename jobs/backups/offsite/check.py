@@ -19,7 +19,7 @@ from jobs.backups.offsite.stores import Stores, StoreUnusable, rows_in
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.findings import Finding, bad, good, unusable
-from providers.base import UnsafeDestination
+from providers.errors import UnsafeDestination
 
 SUBJECT = "copias de seguridad en proveedores"
 

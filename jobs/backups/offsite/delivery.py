@@ -28,7 +28,7 @@ from providers.base import Provider
 from providers.mounts import require_mounted
 from sql.errors import DatabaseError
 from sql.memory.notices import State
-from storage.lease import ClaimLost, Lease, LeasedProvider, LeaseUnknown
+from storage.lease import ClaimLost, Lease, LeasedProvider
 
 AGAIN = "se intentará otra vez en el próximo ciclo"
 
@@ -59,14 +59,7 @@ class Delivery:
     @classmethod
     def of(cls, context: Context) -> Self:
         """For a run that holds the job: once it has lost it, nothing is changed at a provider."""
-
-        def ask() -> float | None:
-            try:
-                return context.seconds_left()
-            except DatabaseError as error:
-                raise LeaseUnknown(str(error)) from error
-
-        lease = Lease(ask)
+        lease = Lease(context.seconds_left, DatabaseError)
 
         def leased(provider: Provider) -> Provider:
             return LeasedProvider(provider, lease)

@@ -24,7 +24,8 @@ from jobs.backups.offsite.scratch import scratch_directory
 from jobs.backups.offsite.sending import beginning_of
 from jobs.backups.offsite.stores import Stores, StoreUnusable
 from jobs.backups.records import Backup, Records
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from providers.retries import Result, with_retries
 
 if TYPE_CHECKING:

@@ -28,17 +28,10 @@ from jobs.backups.keeping.damage import described
 from jobs.backups.offsite.copies import Copy, Spot
 from jobs.backups.offsite.encryption import encrypt
 from jobs.backups.records import Backup
-from providers.base import (
-    BytesSource,
-    CannotDiscard,
-    ConditionFailed,
-    IntegrityError,
-    ObjectNotFound,
-    Provider,
-    Source,
-    UnsafeDestination,
-)
+from providers.base import Provider
+from providers.errors import CannotDiscard, ConditionFailed, IntegrityError, ObjectNotFound, UnsafeDestination
 from providers.retries import Result, with_retries
+from providers.sources import BytesSource, Source
 from storage.traffic.pace import PacedSource, Pacer, Traffic
 
 ABOUT = "# janitor-backup "

@@ -14,19 +14,17 @@ from config.models import Claim, Execution
 from config.text.plurals import files
 from files.tree import Tree
 from files.walk import walk_tree
-from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from jobs.migration.known_conflicts import KnownConflicts
-from jobs.migration.leases import lease_of
+from jobs.migration.directories import DirectoryJudge, DirectoryMissing, KnownConflicts
 from jobs.migration.removal.removal import is_set_aside, keep_local_copy, remove_local_copy
 from jobs.migration.removal.whole_copies import KNOWN_BAD, CopyNotWhole, RemainingCopy, require_whole
 from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
-from providers.base import ProviderError, ProviderUnavailable
-from sql.database import CopyKnownBad, Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff
+from providers.errors import ProviderError, ProviderUnavailable
+from sql.database import CopyKnownBad, Database, DatabaseBusy, DatabaseError, DeletionHeld, DeletionSwitchedOff
 from sql.migration.removals import RemovalRecord, UnfinishedDeletion
 from storage.helpers import Helpers
-from storage.lease import ClaimLost
+from storage.lease import ClaimLost, Lease
 
 NOTHING_RECORDED = RemovalRecord()
 SWITCHED_OFF = "eliminar_despues_de_migrar se desactivó mientras tanto"
@@ -61,7 +59,7 @@ class RecordedPermission:
         self.record = record
         self._database = database
         self._claim = claim
-        self._lease = lease_of(self._ask)
+        self._lease = Lease(self._ask, DatabaseError)
         self._to_be_noted: str | None = None
 
     def begin(self, inode: str) -> None:

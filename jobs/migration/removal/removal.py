@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
+from config.errors import RunInterrupted, SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from config.logs import one_line
 from config.models import Entry, Execution
 from config.text.wording import reason_of
@@ -21,9 +21,7 @@ from files.descriptors import closing_descriptor, open_directory_beneath
 from files.tree import Tree
 from files.walk import walk_quiet_tree
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from jobs.migration.removal.comparison import Parents, require_proven
-from jobs.migration.removal.entries import EntryRemoval, free_names
-from jobs.migration.removal.errors import LocalCopyAbsent, LocalCopyDiffers
+from jobs.migration.removal.entries import EntryRemoval, LocalCopyDiffers, Parents, free_names, require_proven
 from sql.migration.removals import RemovalRecord
 from storage import lease as lease_module
 from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Task, WorkerState
@@ -32,6 +30,12 @@ NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
 """The errors of a file system that cannot sync a directory."""
 
 LONGEST_NAME_BYTES = 255
+
+
+class LocalCopyAbsent(SourceError):
+    """There is nothing to remove, and nothing shows that this program has removed it."""
+
+    code = "local_copy_absent"
 
 
 class Permission(Protocol):

@@ -14,7 +14,8 @@ from config.errors import MigrationError
 from config.logs import one_line
 from config.text.plurals import files
 from files.tree import Tree
-from providers.base import IntegrityError, ObjectNotFound, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError, ObjectNotFound
 from storage.inspection import compare_digests, look
 from storage.keys import place_from_uri
 from storage.manifest import fetch_manifest

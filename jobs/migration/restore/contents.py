@@ -14,7 +14,7 @@ from config.text.plurals import files
 from files.tree import Tree
 from jobs.migration.restore.errors import RestoreImpossible
 from jobs.migration.restore.source import CHECK_AND_AGAIN, StoredCopy, errors_named
-from providers.base import CannotSign, IntegrityError
+from providers.errors import CannotSign, IntegrityError
 from providers.retries import with_retries
 from storage.manifest import fetch_manifest
 

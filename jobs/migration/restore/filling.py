@@ -31,7 +31,8 @@ from jobs.migration.restore.destination import (
 from jobs.migration.restore.errors import NAME_REFUSED, NOT_TAKEN, NotOfTheRestore, RestoreIncomplete
 from jobs.migration.restore.losses import NAMED_AT_MOST, Losses
 from jobs.migration.restore.progress import RestoreProgress
-from providers.base import IntegrityError, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError
 from providers.retries import with_retries
 from storage.keys import Place
 from storage.traffic.pace import Pacer

@@ -13,7 +13,8 @@ from config.models import ProviderRow
 from jobs.migration.restore.errors import RestoreImpossible
 from jobs.provider_state.recorded_copies import recorded_copies
 from providers import build_provider
-from providers.base import CannotUnarchive, Provider
+from providers.base import Provider
+from providers.errors import CannotUnarchive
 from sql.database import Database
 from sql.platform.configuration import UnreadableRow
 from sql.platform.stored_executions import StoredExecution

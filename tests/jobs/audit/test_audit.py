@@ -23,7 +23,9 @@ from config.process.person import Person
 from config.settings import Settings, load_settings
 from jobs import provider_set
 from providers import build_provider
-from providers.base import BytesSource, Provider, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import ProviderUnavailable
+from providers.sources import BytesSource
 from sql.database import Database
 from storage.keys import INCOMPLETE_MARK
 from tests.destinations import Destination

@@ -17,7 +17,8 @@ from jobs.context import Context
 from jobs.job import Outcome
 from jobs.signals import Interruption
 from providers import build_provider
-from providers.base import Provider, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import ProviderUnavailable
 from sql.database import Database
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail

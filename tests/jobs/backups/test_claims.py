@@ -16,7 +16,8 @@ from jobs.backups.offsite.copies import spot_of
 from jobs.backups.offsite.sending import Sender, parcel_of
 from jobs.backups.records import Backup
 from providers import build_provider
-from providers.base import BytesSource, IntegrityError, ProviderUnavailable
+from providers.errors import IntegrityError, ProviderUnavailable
+from providers.sources import BytesSource
 from tests.faulty_provider import Fault, FaultyProvider, fail, flip_bit, given_up
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk, recipient_of
 

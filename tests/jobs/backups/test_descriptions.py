@@ -21,7 +21,7 @@ from jobs.backups.offsite.fetching import NotFetched
 from jobs.backups.offsite.sending import about_in
 from jobs.backups.verification.proving import verify
 from providers import build_provider
-from providers.base import BytesSource
+from providers.sources import BytesSource
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk, recipient_of
 
 PROGRAM = "UTF8';\n\\! id > /tmp/ran\n--"

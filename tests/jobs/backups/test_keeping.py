@@ -24,7 +24,9 @@ from jobs.backups.offsite.fetching import download_chain
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.proving import download
 from providers import build_provider
-from providers.base import AccessDenied, BytesSource, Provider
+from providers.base import Provider
+from providers.errors import AccessDenied
+from providers.sources import BytesSource
 from tests.destinations import local_destination
 from tests.faulty_provider import Fault, FaultyProvider, fail
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk

@@ -20,7 +20,9 @@ from jobs.backups.offsite.encryption import identities_in, require_recipients
 from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
 from jobs.context import LeaseLost
 from providers import build_provider
-from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable, RecordedCopy, StorageFull
+from providers.base import Provider, RecordedCopy
+from providers.errors import AccessDenied, ProviderUnavailable, StorageFull
+from providers.sources import BytesSource
 from storage.lease import Lease, LeasedProvider
 from tests.destinations import Destination
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, given_up, store

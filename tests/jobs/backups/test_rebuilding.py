@@ -13,7 +13,7 @@ from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.rebuilding import Rebuilt, found_copies, rebuild
 from jobs.backups.offsite.sending import ABOUT, beginning_of
 from providers import build_provider
-from providers.base import BytesSource
+from providers.sources import BytesSource
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk
 from tests.jobs.backups.test_keeping import OLD, deleted, make_old
 

@@ -16,7 +16,7 @@ from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.provider_set import ProviderSet
 from providers.local.provider import LocalProvider
-from sql.database import Database
+from sql.database import Database, DatabaseUnavailable
 from storage.keys import Place
 from storage.traffic.transfers import TransferPool
 from tests.faulty_provider import Fault, FaultyProvider, after
@@ -67,6 +67,29 @@ def test_nothing_is_sent_once_the_claim_is_lost(platform: Platform, directory: P
     assert caught.value.code == "claim_lost"
     assert watched.calls == []
     assert platform.sql("SELECT id FROM janitor_attempts") == []
+
+
+def test_a_database_that_is_silent_for_a_moment_ends_no_attempt(
+    platform: Platform, directory: Path, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last answer holds until the lease would end."""
+    monkeypatch.setattr("storage.lease.FRESH_SECONDS", 0.0)  # so that it is asked before each step
+    database = platform.run()
+    claim = claim_one(database, platform.add_execution(directory))
+    answers = [database.lease_seconds_left(claim)]
+    silences: list[DatabaseUnavailable] = []
+
+    def ask(_claim: Claim) -> float | None:
+        if answers:
+            return answers.pop()
+        silences.append(DatabaseUnavailable("no responde"))
+        raise silences[-1]
+
+    monkeypatch.setattr(database, "lease_seconds_left", ask)
+    with FaultyProvider(provider) as watched:
+        store(database, claim, watched)
+    assert silences
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is True
 
 
 def test_an_attempt_whose_commit_is_refused_has_failed(

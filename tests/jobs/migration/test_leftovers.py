@@ -21,10 +21,12 @@ from jobs.migration.directories import DirectoryJudge
 from jobs.migration.leftovers import remove_leftovers
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
+from providers.base import Provider
+from providers.errors import AccessDenied, ProviderUnavailable
 from providers.file_trees import temporary_name
 from providers.local.provider import LocalProvider
 from providers.probes import CONDITIONS_NAME
+from providers.sources import BytesSource
 from providers.stores import store_of
 from sql.database import Database
 from sql.migration.attempts import Occupied

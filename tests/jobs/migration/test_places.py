@@ -25,7 +25,9 @@ from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.places import Neighbours
 from jobs.provider_set import ProviderSet
-from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
+from providers.base import Provider
+from providers.errors import ProviderUnavailable, StorageFull, UnsafeDestination
+from providers.sources import BytesSource
 from providers.stores import store_of
 from sql.database import Database
 from sql.migration.attempts import Occupied

@@ -24,9 +24,9 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.errors import LocalCopyAbsent, LocalCopyDiffers, LocalCopyInUse
-from jobs.migration.removal.removal import keep_local_copy, remove_local_copy, trash_name
-from providers.base import ProviderUnavailable
+from jobs.migration.removal.entries import LocalCopyDiffers, LocalCopyInUse
+from jobs.migration.removal.removal import LocalCopyAbsent, keep_local_copy, remove_local_copy, trash_name
+from providers.errors import ProviderUnavailable
 from sql.migration.removals import RemovalRecord
 from storage import lease as lease_module
 from storage.manifest import make_manifest, read_manifest

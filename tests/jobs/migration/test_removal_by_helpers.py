@@ -18,7 +18,7 @@ from files.tree import Tree
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal import removal as removal_module
-from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.entries import LocalCopyDiffers
 from jobs.migration.removal.removal import RemoveFiles, remove_local_copy, trash_name
 from storage import helpers as helpers_module
 from storage.helpers import HelperLost, Helpers, Task, WorkerState

@@ -18,7 +18,9 @@ from jobs.migration.restore.errors import DestinationUnusable
 from jobs.migration.restore.filling import Download
 from jobs.migration.restore.run import Restore, restore_execution
 from providers import build_provider
-from providers.base import BytesSource, IntegrityError, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError
+from providers.sources import BytesSource
 from storage.keys import INCOMPLETE_MARK, Place
 from storage.traffic.transfers import TransferPool
 from tests.destinations import Destination

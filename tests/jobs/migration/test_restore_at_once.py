@@ -16,7 +16,7 @@ from jobs.migration.restore.many.run import MOST_FILES_AT_ONCE, Done, Sums, Work
 from jobs.migration.restore.many.wanted import Named
 from jobs.migration.restore.progress import RestoreProgress, SharedProgress
 from jobs.migration.restore.source import StoredCopy
-from providers.base import ProviderUnavailable
+from providers.errors import ProviderUnavailable
 from sql.platform.stored_executions import StoredExecution
 from tests.destinations import Destination
 from tests.platform_database import Platform

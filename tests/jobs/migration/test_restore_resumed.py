@@ -23,7 +23,7 @@ import pytest
 from config.errors import MigrationError, RunInterrupted
 from config.models import ProviderRow
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete
-from providers.base import IntegrityError, ProviderError
+from providers.errors import IntegrityError, ProviderError
 from providers.local.provider import LocalProvider
 from storage.keys import INCOMPLETE_MARK
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, truncate

@@ -19,7 +19,7 @@ import pytest
 from config.models import ProviderRow
 from jobs.migration.restore import destination as destination_module
 from jobs.migration.restore.errors import DestinationFull, DestinationUnusable, RestoreIncomplete
-from providers.base import ProviderError
+from providers.errors import ProviderError
 from providers.local.provider import LocalProvider
 from storage.keys import INCOMPLETE_MARK
 from tests.faulty_provider import Call, Fault, FaultyProvider

@@ -15,14 +15,14 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import walk_tree
 from jobs.migration.attempts import Attempts
-from jobs.migration.directories import DirectoryJudge
-from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.directories import DirectoryJudge, KnownConflicts
 from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from jobs.signals import Interruption
-from providers.base import BytesSource, Provider
+from providers.base import Provider
 from providers.local.provider import LocalProvider
+from providers.sources import BytesSource
 from sql.database import Database
 from storage import lease
 from storage.keys import Place

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.notify import causes
-from jobs.notify.causes import GIGABYTE, find_causes
+from jobs.notify.causes.every_kind import find_causes
+from jobs.notify.causes.of_hosts import GIGABYTE
 from jobs.report import JobDone, Named, Observed
 from sql.memory.notices import Cause
 from tests.jobs.notify.conftest import Teller
@@ -217,7 +217,7 @@ def test_a_large_table_is_not_read_for_what_is_due(
     teller: Teller, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the last look found is asked instead, and whether it is still to be migrated."""
-    monkeypatch.setattr(causes, "LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr("jobs.notify.causes.seen.LARGE_TABLE_BYTES", 0)
     use(platform)
     seen, unseen = platform.add_execution(tmp_path, uuid="seen"), platform.add_execution(tmp_path, uuid="unseen")
     assert found(teller) == {}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from config.errors import MigrationError, RunInterrupted
-from providers.base import ProviderUnavailable
+from providers.errors import ProviderUnavailable
 from providers.mounts import TRUSTED_NAME
 from sql.database import Database
 from storage import lease

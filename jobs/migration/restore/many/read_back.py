@@ -14,7 +14,8 @@ from jobs.migration.restore.filling import announced_bytes
 from jobs.migration.restore.losses import Losses
 from jobs.migration.restore.progress import RestoreProgress, Show, showing
 from jobs.migration.restore.source import CHECK_AND_AGAIN, errors_named
-from providers.base import IntegrityError, Provider
+from providers.base import Provider
+from providers.errors import IntegrityError
 from providers.retries import with_retries
 from storage.keys import Place
 from storage.traffic.pace import Pacer

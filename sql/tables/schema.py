@@ -10,8 +10,8 @@ from typing import NamedTuple
 from sql.connection import Connection, Row, lost, own_columns_wanted
 from sql.errors import DatabaseError, SchemaError
 
-HERE = Path(__file__).parent
-JOBS = HERE.parent / "jobs"
+SQL = Path(__file__).parent.parent
+JOBS = SQL.parent / "jobs"
 UPGRADE_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 CREATED_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")
 EXISTS = re.compile(r'(?:column "(?P<column>\w+)" of relation "(?P<table>\w+)"|"(?P<name>\w+)").* already exists')
@@ -55,7 +55,7 @@ class Upgrade(NamedTuple):
         return hashlib.sha256(self.statements.encode()).hexdigest()
 
 
-def known_upgrades(directory: Path = HERE / "upgrades", jobs: Path = JOBS) -> tuple[Upgrade, ...]:
+def known_upgrades(directory: Path = SQL / "upgrades", jobs: Path = JOBS) -> tuple[Upgrade, ...]:
     """The upgrades in this version of the program, in order: those that all jobs share, then job by job.
 
     Jobs' folders are part of the program, as this file is: packages installed elsewhere cannot add upgrades.
@@ -85,7 +85,7 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
     """
     applied: list[str] = []
     connection.execute_script(
-        _locked((HERE / "upgrades_table.sql").read_text(), (HERE / "platform_tables.sql").read_text())
+        _locked((SQL / "upgrades_table.sql").read_text(), (SQL / "platform_tables.sql").read_text())
     )
     for upgrade in missing_upgrades(connection, upgrades):
         try:
