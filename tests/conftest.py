@@ -23,27 +23,27 @@ import pytest
 
 from config.logs import redactor
 from demo.servers.postgres import EmbeddedPostgres
-from tests.botocore_data import share_botocores_data
 from tests.constants import A_TENTH_OF_THE_PATIENCE, change_constant
+from tests.databases.lent_databases import DISCONNECTED, LentDatabases
+from tests.databases.platform_database import Platform
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
-from tests.imports import import_own_part_first
-from tests.lent_databases import DISCONNECTED, LentDatabases
-from tests.order import long_ones_first
-from tests.platform_database import Platform
-from tests.run_directory import MEMORY_VARIABLE, RunDirectory
-from tests.run_report import RunReport
-from tests.servers.asyncssh_server import AsyncSsh, AsyncSshWithCommands
+from tests.running.botocore_data import share_botocores_data
+from tests.running.imports import import_own_part_first
+from tests.running.order import long_ones_first
+from tests.running.run_directory import MEMORY_VARIABLE, RunDirectory
+from tests.running.run_report import RunReport
+from tests.running.skips import fail_if_not_expected
 from tests.servers.azurite import Azurite
 from tests.servers.base import Server
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.moto_s3 import MotoS3
-from tests.servers.openssh import OpenSsh, find_sshd
-from tests.servers.pgbouncer import PgBouncer
+from tests.servers.postgres.pgbouncer import PgBouncer
 from tests.servers.rclone_s3 import RcloneS3
-from tests.servers.ssh import SftpServer
+from tests.servers.sftp.asyncssh_server import AsyncSsh, AsyncSshWithCommands
+from tests.servers.sftp.openssh import OpenSsh, find_sshd
+from tests.servers.sftp.ssh import SftpServer
 from tests.servers.swift import SwiftS3
-from tests.skips import fail_if_not_expected
 from tests.stories.installation import install
 
 ServerType = TypeVar("ServerType", bound=Server)

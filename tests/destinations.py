@@ -14,7 +14,7 @@ from demo.servers.s3 import rclone_program
 from tests.servers.azurite import Azurite
 from tests.servers.base import S3Server, Server
 from tests.servers.gcs_emulator import GcsEmulator
-from tests.servers.ssh import SftpServer
+from tests.servers.sftp.ssh import SftpServer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -368,7 +368,7 @@ def crowded_folders(paths: Iterable[str]) -> list[str]:
 
 
 def test_no_folder_is_crowded(product_files: list[SourceFile]) -> None:
-    others = files_of("benchmarks/**/*.py", "tools/**/*.py")
+    others = files_of("benchmarks/**/*.py", "tests/**/*.py", "tools/**/*.py")
     assert {"benchmarks/__main__.py", "tools/build_backend.py"} <= {file.path for file in others}
     assert crowded_folders(file.path for file in [*product_files, *others]) == []
     assert crowded_folders(f"jobs/a/{number}.py" for number in range(13)) == ["jobs/a: 13 modules"]

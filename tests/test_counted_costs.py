@@ -16,7 +16,7 @@ from benchmarks.measuring.tracing import bytes_read
 from benchmarks.migration.counts import Requests, requests_in
 from tests.destinations import Destination
 from tests.faults.http_proxy import HttpFaultProxy
-from tests.skips import strace_program
+from tests.running.skips import strace_program
 from tests.stories.installation import Installation
 
 FILES = 1001

@@ -20,8 +20,10 @@ PUBLIC_IN_SPITE_OF_THE_NAME = {"_asdict", "_exit", "_fields", "_make", "_replace
 PRIVATE_NAMES_THAT_REMAIN = {
     "tests/jobs/rehome/test_rehome.py": {"_get_candidate_names"},  # no other way to make `tempfile` give up
     "tests/model/stores.py": {"_as_seen", "_look_for"},  # of its base class in this repository
-    "tests/providers/test_azure_provider.py": {"_blobs"},  # a listing that misses a blob: no server does so at will
-    "tests/providers/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
+    "tests/providers/azure/test_azure_provider.py": {
+        "_blobs"
+    },  # a listing that misses a blob: no server does so at will
+    "tests/providers/sftp/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
         *("_disconnect_service_not_available", "_parse_service_request"),
     },
     "tests/servers/gcs_emulator.py": {"_write_config_to_file"},  # of the emulator, which has no setting for it
@@ -30,7 +32,7 @@ PRIVATE_NAMES_THAT_REMAIN = {
 
 BOUNDS_ON_TIME_THAT_REMAIN = Counter(
     {
-        "tests/storage/test_pace.py": 1,  # the promise itself is that something takes its time
+        "tests/storage/traffic/test_pace.py": 1,  # the promise itself is that something takes its time
         "tests/providers/test_provider_contract.py": 1,  # and here, that a server that does not answer is given up
     }
 )
@@ -39,9 +41,9 @@ BOUNDS_ON_TIME_THAT_REMAIN = Counter(
 PAUSES_THAT_REMAIN = Counter(
     {
         "tests/processes.py": 1,  # between two looks of `wait_until`
-        "tests/racing.py": 1,  # of no length: lets another thread run
+        "tests/disks/racing.py": 1,  # of no length: lets another thread run
         "tests/model/world.py": 1,  # between two looks at the kernel's clock
-        "tests/stories/test_hosts.py": 1,  # a process is stopped until an answer of the database is too old
+        "tests/stories/hosts/test_hosts.py": 1,  # a process is stopped until an answer of the database is too old
         "tests/faults/http_effects.py": 1,  # the pause is the fault
         "tests/faults/sftp_liar.py": 1,  # asyncio closes sockets in later rounds
         "tests/files/test_slow_sources.py": 2,  # a source is silent for longer than a deadline

@@ -24,8 +24,8 @@ from tests.destinations import (
 )
 from tests.servers.azurite import Azurite
 from tests.servers.gcs_emulator import GcsEmulator
-from tests.servers.openssh import OpenSsh
 from tests.servers.rclone_s3 import RcloneS3
+from tests.servers.sftp.openssh import OpenSsh
 
 RequireHolds = Callable[[Destination, str, Path], None]
 

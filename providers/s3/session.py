@@ -50,6 +50,6 @@ class _SessionOfNetwork(URLLib3Session):
 def _use_paced_connections(session: Any, patience_seconds: float) -> None:
     """Make a botocore session give up on trickling answers.
 
-    botocore has no setting for this; `tests/providers/test_answers.py` notices if its internals move.
+    botocore has no setting for this; `tests/providers/shared/test_answers.py` notices if its internals move.
     """
     session._pool_classes_by_scheme.update(paced(session._pool_classes_by_scheme, patience_seconds))

@@ -22,7 +22,7 @@ from jobs.weekly.data import Report, gather
 from jobs.weekly.forecast import DAY_SECONDS, Measurement, forecast
 from jobs.weekly.page import DARK, LIGHT, page
 from jobs.weekly.words import ESTIMATED, attention, duration, lines, size
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 EVIL = "<script>alert(1)</script> & \"NAS\" 'x'"
 VOID = {"meta"}

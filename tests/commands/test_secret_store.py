@@ -32,7 +32,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from sql.database import Database
 from sql.errors import DatabaseError
 from sql.platform.stored_secrets import StoredSecret
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 from tests.processes import wait_until
 
 SECRET = "no-debe-verse ñ\n\tsegunda línea\n"

@@ -12,7 +12,7 @@ from config.fields import FieldError, Fields, is_plain_url
 from config.logs import Redactor
 from config.models import ProviderRow
 from config.secrets import KEYS_VARIABLE, SECRET_FIELDS, literal_secrets, named_secrets, resolve_secrets
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 HIDDEN = "no-debe-verse"
 OLD_KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(3))

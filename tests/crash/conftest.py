@@ -15,9 +15,9 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from tests.crash.program import Program
 from tests.crash.scene import Scene
+from tests.databases.lent_databases import LentDatabases
 from tests.destinations import Destination
-from tests.lent_databases import LentDatabases
-from tests.run_directory import MEMORY_VARIABLE
+from tests.running.run_directory import MEMORY_VARIABLE
 from tests.stories.installation import Installation
 
 

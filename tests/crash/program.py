@@ -25,8 +25,8 @@ from typing import Any, Self
 
 import psycopg2
 
-from tests.botocore_data import share_botocores_data
 from tests.repository import PRODUCT_FOLDERS, REPOSITORY
+from tests.running.botocore_data import share_botocores_data
 
 LATE_IMPORTS = (
     "_strptime",

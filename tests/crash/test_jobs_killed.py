@@ -18,10 +18,10 @@ import pytest
 
 from tests.crash.program import Program
 from tests.crash.test_kill_at_system_calls import CALLS, EVERY_ONE, strace
+from tests.databases.lent_databases import LentDatabases
 from tests.jobs.backups.conftest import new_pair, pair, postgres_16, servers
 from tests.jobs.backups.pairs import Pair
 from tests.jobs.logs.log_files import make_log, require_nothing_left_over, require_nothing_lost, text
-from tests.lent_databases import LentDatabases
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 

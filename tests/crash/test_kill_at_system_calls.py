@@ -14,7 +14,7 @@ from tests.crash.program import Ended
 from tests.crash.scene import Scene
 from tests.destinations import Destination
 from tests.repository import REPOSITORY
-from tests.skips import strace_program
+from tests.running.skips import strace_program
 
 NewScene = Callable[..., Scene]
 NewDestination = Callable[[str], Destination]

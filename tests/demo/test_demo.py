@@ -25,7 +25,7 @@ from demo.servers.process import ServerDidNotStart
 from demo.story import run_demo
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
-from tests.skips import needs_root
+from tests.running.skips import needs_root
 
 PROGRAM = REPOSITORY / "janitor_daemon.py"
 DEMO_TIMEOUT_SECONDS = 120

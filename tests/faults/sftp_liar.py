@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.servers.base import ServerUnavailable
-from tests.servers.ssh import SftpServer
+from tests.servers.sftp.ssh import SftpServer
 
 if TYPE_CHECKING:
     import asyncssh
@@ -444,7 +444,7 @@ class _Session:
         """Start a server of files at the other end; without OpenSSH, one in this thread."""
         program = self._server.program
         if program is None:
-            from tests.servers.sftp_stand_in import serve_files
+            from tests.servers.sftp.sftp_stand_in import serve_files
 
             self._server.stand_ins.append(asyncio.get_running_loop().create_task(serve_files(connection)))
             return

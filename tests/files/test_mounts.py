@@ -17,8 +17,8 @@ from files import mounts
 from files.descriptors import closing_descriptor
 from files.mounts import mount_point_in
 from files.walk import walk_tree
-from tests.skips import MOUNT, require_right
-from tests.small_disk import mounted_small_disk
+from tests.disks.small_disk import mounted_small_disk
+from tests.running.skips import MOUNT, require_right
 
 
 def mount_point_of(directory: Path) -> str | None:

@@ -22,11 +22,11 @@ from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal import entries as entries_module
 from jobs.migration.removal.entries import LocalCopyInUse, WritersUnknown
 from jobs.migration.removal.removal import remove_local_copy
-from tests.jobs.migration.test_removal import directory, execution_at, judge, proven_tree, root
-from tests.permissions import Granted
-from tests.privileges import NOBODY
+from tests.disks.privileges import NOBODY
+from tests.executions.permissions import Granted
+from tests.jobs.migration.removal.test_removal import directory, execution_at, judge, proven_tree, root
 from tests.repository import REPOSITORY
-from tests.skips import needs_root
+from tests.running.skips import needs_root
 from tests.stories.trees import snapshot
 
 __all__ = ["directory", "judge", "root"]  # fixtures
@@ -175,7 +175,7 @@ import os, sys
 from pathlib import Path
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.entries import WritersUnknown
-from tests.jobs.migration import test_removal
+from tests.jobs.migration.removal import test_removal
 directory = Path(sys.argv[1])
 proven = test_removal.proven_tree(directory, from_cloud=False)
 os.setgroups([])

@@ -18,9 +18,9 @@ from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.entries import LocalCopyDiffers
 from jobs.migration.removal.removal import remove_local_copy, trash_name
-from tests.manifests import hashed
-from tests.overlays import mounted_overlay, overlay_answers
-from tests.permissions import Granted
+from tests.disks.overlays import mounted_overlay, overlay_answers
+from tests.executions.manifests import hashed
+from tests.executions.permissions import Granted
 from tests.stories.trees import make_usual_tree
 
 NEVER = threading.Event()

@@ -18,7 +18,7 @@ from providers.sftp import ssh
 from providers.shared import object_store_put
 from tests.destinations import Destination
 from tests.faults.sftp_line import Direction, FaultyLine
-from tests.servers.openssh import OpenSsh
+from tests.servers.sftp.openssh import OpenSsh
 
 DEADLINE_SECONDS = 3.0
 PAUSE_SECONDS = 5.0

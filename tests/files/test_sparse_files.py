@@ -14,7 +14,7 @@ import pytest
 from files.sparse_files import BLOCK_BYTES, DiffersFromFile, SparseWriter
 from providers import build_provider
 from tests.destinations import Destination
-from tests.restores import contents, restore_copy, store_copy
+from tests.executions.restores import contents, restore_copy, store_copy
 
 MEBIBYTE = 1024 * 1024
 

@@ -31,9 +31,9 @@ from jobs.temp_files.clean import TempDirectoryUnsafe, clean_temp_files
 from providers.local.provider import LocalProvider
 from storage.keys import place_of
 from storage.traffic.transfers import TransferPool
-from tests.manifests import hashed, manifest_of_hashed
-from tests.permissions import after_a_begun_removal
-from tests.racing import Listener, Swapper, linux_only
+from tests.disks.racing import Listener, Swapper, linux_only
+from tests.executions.manifests import hashed, manifest_of_hashed
+from tests.executions.permissions import after_a_begun_removal
 from tests.stories.trees import snapshot
 
 pytestmark = linux_only

@@ -23,10 +23,10 @@ from files import walk as tree_module
 from files.descriptors import closing_descriptor, open_directory_beneath
 from files.tree import Tree
 from files.walk import DEEPEST_NESTING, FileSource, hash_file, require_unchanged, walk_quiet_tree, walk_tree
-from tests.privileges import unprivileged
-from tests.skips import NEEDS_ROOT
-from tests.small_disk import mounted_small_disk
-from tests.source_mutations import require_file_system_that_notices
+from tests.disks.privileges import unprivileged
+from tests.disks.small_disk import mounted_small_disk
+from tests.executions.source_mutations import require_file_system_that_notices
+from tests.running.skips import NEEDS_ROOT
 from tests.stories.trees import make_odd_tree, snapshot
 
 NEVER = threading.Event()

@@ -16,7 +16,7 @@ import pytest
 from files import file_systems, writers
 from files.descriptors import closing_descriptor
 from files.writers import Answer, FileInUse, has_writer, lease_is_whole, release_lease, take_lease
-from tests.source_mutations import require_file_system_that_notices
+from tests.executions.source_mutations import require_file_system_that_notices
 
 
 @pytest.fixture

@@ -41,27 +41,27 @@ MANDATORY_GROUPS = frozenset(
 )
 """What decides whether anything can be lost: every change must pass these."""
 
-PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
-WHOSE_STORY = "tests/stories/test_whose_place.py::"
-RESTORED = "tests/model/test_findings.py::"
+PLANTED_SECRETS = "tests/stories/telling/test_planted_secrets.py"
+WHOSE_STORY = "tests/stories/meddling/test_whose_place.py::"
+RESTORED = "tests/model/single_histories/test_findings.py::"
 NEWER_STAYS = "tests/providers/test_provider_contract.py::test_what_others_store_while_a_new_object_is_sent_stays"
 HELD_OR_FAILED = "tests/sql/test_memory.py"
 LEFT_OVER = "tests/jobs/migration/test_leftovers.py"
-STAYING = "tests/stories/test_local_copies.py"
-ODD_DISKS = "tests/jobs/migration/test_restore_to_odd_disks.py"
-RESUMED = "tests/jobs/migration/test_restore_resumed.py"
+STAYING = "tests/stories/meddling/test_local_copies.py"
+ODD_DISKS = "tests/jobs/migration/restore/test_restore_to_odd_disks.py"
+RESUMED = "tests/jobs/migration/restore/test_restore_resumed.py"
 TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
 OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_reported"
 FROM_DISK = f"{ODD_DISKS}::test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory"
 NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
-SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
-SIGNALS = "tests/stories/test_ending_signals.py"
-ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
-UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
-REFUSED = "tests/stories/test_one_refused.py::"
+SEVERAL_PROCESSES = "tests/stories/hosts/test_several_processes.py"
+SIGNALS = "tests/stories/hosts/test_ending_signals.py"
+ENDS_WITH_1 = "tests/stories/telling/test_why_a_run_ends_with_1.py"
+UNWRITABLE_LOGS = "tests/stories/telling/test_unwritable_logs.py"
+REFUSED = "tests/stories/providers/test_one_refused.py::"
 DECLARED = "tests/config/test_declared.py"
 NOTIFY = "tests/jobs/notify/"
-VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
+VERY_MANY_FILES = "tests/stories/migration/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
 PROOF = "storage/uploading/proof.py"
@@ -84,12 +84,12 @@ LEASES = (
     "tests/sql/test_database.py::test_a_lease_protects_until_it_expires",
     "tests/sql/test_database.py::test_a_host_takes_over_what_its_dead_run_held",
 )
-LOOK_REMEMBERED = ("tests/stories/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
+LOOK_REMEMBERED = ("tests/stories/jobs/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
 CONFLICTS = (
     "tests/sql/test_database.py::test_equal_and_nested_directories_are_in_conflict",
     "tests/sql/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
 )
-DIFFERENCES = ("tests/jobs/migration/test_removal.py::test_a_difference_keeps_everything",)
+DIFFERENCES = ("tests/jobs/migration/removal/test_removal.py::test_a_difference_keeps_everything",)
 HOSTILE_PATHS = ("tests/jobs/migration/test_directories.py::test_a_hostile_path_is_refused_in_one_line",)
 CHANGED_FILES = ("tests/files/test_walk.py::test_a_change_is_noticed_whenever_it_happens",)
 ROWS_SAY_OTHERWISE = ("tests/jobs/migration/test_leftovers.py::test_nothing_is_removed_when_the_row_says_otherwise",)
@@ -108,11 +108,11 @@ DELETION_LOST = (
 )
 ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",)
 QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_change",)
-TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
+TLS = ("tests/providers/shared/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
 MOUNTS = "tests/jobs/test_mounts.py::"
-OFF_SITE = "tests/jobs/backups/test_off_site.py::"
-UNMOUNTED = "tests/stories/test_unmounted_destinations.py::"
+OFF_SITE = "tests/jobs/backups/offsite/test_off_site.py::"
+UNMOUNTED = "tests/stories/providers/test_unmounted_destinations.py::"
 NEITHER_WRITTEN_NOR_BELIEVED = f"{UNMOUNTED}test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed"
 
 MOUNTED = (
@@ -186,7 +186,7 @@ MOUNTED = (
         "commands/check.py",
         "        yield settings.host\n",
         "        yield None\n",
-        ("tests/stories/test_check.py::test_what_a_killed_check_has_left_is_removed_by_the_next",),
+        ("tests/stories/setting_up/test_check.py::test_what_a_killed_check_has_left_is_removed_by_the_next",),
     ),
     Mutant(
         "mounted destinations",
@@ -411,7 +411,7 @@ PATHS = (
         REMOVAL,
         "if not judge.may_delete:",
         "if judge is None:",
-        ("tests/jobs/migration/test_removal.py::test_without_roots_nothing_is_removed",),
+        ("tests/jobs/migration/removal/test_removal.py::test_without_roots_nothing_is_removed",),
     ),
     Mutant(
         "roots",
@@ -451,7 +451,7 @@ PATHS = (
         DESCRIPTORS,
         "DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW |",
         "DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY |",
-        ("tests/providers/test_local_provider.py::test_a_link_in_any_component_is_refused",),
+        ("tests/providers/local/test_local_provider.py::test_a_link_in_any_component_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -459,7 +459,7 @@ PATHS = (
         DESCRIPTORS,
         "PASSAGE_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW |",
         "PASSAGE_FLAGS = os.O_PATH | os.O_DIRECTORY |",
-        ("tests/providers/test_local_provider.py::test_a_link_in_any_component_is_refused",),
+        ("tests/providers/local/test_local_provider.py::test_a_link_in_any_component_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -467,7 +467,7 @@ PATHS = (
         DESCRIPTORS,
         "FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW |",
         "FILE_FLAGS = os.O_RDONLY |",
-        ("tests/providers/test_local_provider.py::test_only_a_regular_file_is_opened",),
+        ("tests/providers/local/test_local_provider.py::test_only_a_regular_file_is_opened",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -475,7 +475,7 @@ PATHS = (
         DESCRIPTORS,
         'if name in ("", ".", "..") or "/" in name or "\\0" in name:',
         'if "\\0" in name:',
-        ("tests/providers/test_local_provider.py::test_a_part_that_leads_elsewhere_is_refused",),
+        ("tests/providers/local/test_local_provider.py::test_a_part_that_leads_elsewhere_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -483,7 +483,7 @@ PATHS = (
         DESCRIPTORS,
         "if not stat.S_ISREG(os.fstat(descriptor).st_mode):",
         "if descriptor < 0:",
-        ("tests/providers/test_local_provider.py::test_only_a_regular_file_is_opened",),
+        ("tests/providers/local/test_local_provider.py::test_only_a_regular_file_is_opened",),
     ),
 )
 
@@ -550,7 +550,7 @@ DELETION = (
         REMOVAL_OF_ENTRIES,
         "if identity != self._compared.get(identity.inode, entry.identity):",
         "if identity.inode < 0:",
-        ("tests/jobs/migration/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
     ),
     Mutant(
         "deletion",
@@ -558,7 +558,7 @@ DELETION = (
         REMOVAL,
         "if not os.path.samestat(renamed, os.fstat(descriptor)):",
         "if not renamed.st_ino:",
-        ("tests/jobs/migration/test_removal.py::test_a_directory_swapped_before_it_is_renamed_is_not_touched",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_directory_swapped_before_it_is_renamed_is_not_touched",),
     ),
     Mutant(
         "deletion",
@@ -574,7 +574,9 @@ DELETION = (
         REMOVAL,
         "if is_ours and _status(parent, name) is None:",
         "if is_ours:",
-        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_created_again",),
+        (
+            "tests/jobs/migration/removal/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_created_again",
+        ),
     ),
     Mutant(
         "deletion",
@@ -582,7 +584,7 @@ DELETION = (
         "janitor_daemon.py",
         "return self._policy.delete_after_migration and self._judge.may_delete",
         "return self._judge.may_delete",
-        ("tests/stories/test_six_hourly_tick.py::test_local_copies_stay_where_deletion_is_off",),
+        ("tests/stories/migration/test_six_hourly_tick.py::test_local_copies_stay_where_deletion_is_off",),
     ),
     Mutant(
         "deletion",
@@ -617,7 +619,9 @@ WRITERS = (
         REMOVAL_OF_ENTRIES,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
-        ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
+        (
+            "tests/jobs/migration/removal/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",
+        ),
     ),
     Mutant(
         "files being read",
@@ -673,7 +677,9 @@ WRITERS = (
         "files/writers.py",
         "            raise FileInUse from error\n",
         "            return False\n",
-        ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
+        (
+            "tests/jobs/migration/removal/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",
+        ),
     ),
     Mutant(
         "deletion",
@@ -681,7 +687,7 @@ WRITERS = (
         REMOVAL_OF_ENTRIES,
         "if not lease_is_whole(opened):",
         "if opened < 0:",
-        ("tests/jobs/migration/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
     ),
     Mutant(
         "deletion",
@@ -689,7 +695,7 @@ WRITERS = (
         REMOVAL_OF_ENTRIES,
         "._replace(ctime_ns=identity.ctime_ns) != identity:",
         "._replace(ctime_ns=identity.ctime_ns) is None:",
-        ("tests/jobs/migration/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
+        ("tests/jobs/migration/removal/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
     ),
     Mutant(
         "deletion",
@@ -697,7 +703,7 @@ WRITERS = (
         REMOVAL_OF_ENTRIES,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
-        ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
+        ("tests/jobs/migration/removal/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
     ),
     Mutant(
         "deletion",
@@ -705,7 +711,7 @@ WRITERS = (
         REMOVAL_OF_ENTRIES,
         "os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)",
         "os.replace(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)",
-        ("tests/jobs/migration/test_removal.py::test_what_was_replaced_twice_stays_twice",),
+        ("tests/jobs/migration/removal/test_removal.py::test_what_was_replaced_twice_stays_twice",),
     ),
 )
 
@@ -1031,7 +1037,7 @@ LOOKS = (
         "sql/migration/executions.py",
         "is_wanted = bool(recalled) and self._run_id > 0",
         "is_wanted = bool(recalled)",
-        ("tests/stories/test_flat_cost.py::test_a_simulation_writes_no_look_down",),
+        ("tests/stories/jobs/test_flat_cost.py::test_a_simulation_writes_no_look_down",),
     ),
 )
 
@@ -1042,7 +1048,7 @@ CONFLICTING_ROWS = (
         "janitor_daemon.py",
         "if reason is not None:",
         "if reason is not None and not execution.uuid:",
-        ("tests/stories/test_hostile_rows.py::test_rows_of_the_same_uuid_are_refused",),
+        ("tests/stories/meddling/test_hostile_rows.py::test_rows_of_the_same_uuid_are_refused",),
     ),
     Mutant(
         "conflicts",
@@ -1258,7 +1264,7 @@ HOST = (
         "janitor_daemon.py",
         "    keep_rights_of_owner()\n",
         "",
-        ("tests/stories/test_host_faults.py::test_it_does_not_matter_where_it_is_started_from[a closed umask]",),
+        ("tests/stories/hosts/test_host_faults.py::test_it_does_not_matter_where_it_is_started_from[a closed umask]",),
     ),
     Mutant(
         "host",
@@ -1384,7 +1390,7 @@ HOST = (
         REMOVAL,
         ".st_nlink > 1:",
         ".st_nlink > 1000:",
-        ("tests/jobs/migration/test_removal_by_helpers.py::test_all_goes_files_of_several_names_too",),
+        ("tests/jobs/migration/removal/test_removal_by_helpers.py::test_all_goes_files_of_several_names_too",),
     ),
     Mutant(
         "processes of a run",
@@ -1393,7 +1399,7 @@ HOST = (
         "set_aside[start]",
         "set_aside[0]",
         (
-            "tests/jobs/migration/test_removal_by_helpers.py::test_each_sets_aside_under_a_name_of_its_own_that_nothing_has",
+            "tests/jobs/migration/removal/test_removal_by_helpers.py::test_each_sets_aside_under_a_name_of_its_own_that_nothing_has",
         ),
     ),
     Mutant(
@@ -1402,7 +1408,9 @@ HOST = (
         REMOVAL,
         "_remove_contents(descriptor, proven, hold, None, may_lack_some=True)\n            return",
         "left = range(len(present := walk_quiet_tree(descriptor, hold.interruption)))",
-        ("tests/jobs/migration/test_removal_by_helpers.py::test_what_was_written_to_after_a_helper_was_lost_stays",),
+        (
+            "tests/jobs/migration/removal/test_removal_by_helpers.py::test_what_was_written_to_after_a_helper_was_lost_stays",
+        ),
     ),
     Mutant(
         "processes of a run",
@@ -1426,7 +1434,7 @@ HOST = (
         "jobs/report.py",
         "return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE",
         "return EXIT_DONE",
-        ("tests/stories/test_command_line.py::test_all_dirs_tries_them_and_reports_them_as_failed",),
+        ("tests/stories/commands/test_command_line.py::test_all_dirs_tries_them_and_reports_them_as_failed",),
     ),
     Mutant(
         "exit codes",
@@ -1442,7 +1450,7 @@ HOST = (
         "jobs/tick.py",
         "(DatabaseUnavailable, EXIT_DATABASE),",
         "(DatabaseUnavailable, EXIT_SOMETHING_FAILED),",
-        ("tests/stories/test_interruptions.py::test_without_the_database_nothing_is_touched",),
+        ("tests/stories/hosts/test_interruptions.py::test_without_the_database_nothing_is_touched",),
     ),
     Mutant(
         "exit codes",
@@ -1450,7 +1458,9 @@ HOST = (
         "jobs/tick.py",
         "    (DatabaseUnavailable, EXIT_DATABASE),",
         "    (DatabaseUnavailable, EXIT_SOMETHING_FAILED),",
-        ("tests/stories/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",),
+        (
+            "tests/stories/migration/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",
+        ),
     ),
     Mutant(
         "exit codes",
@@ -1458,7 +1468,7 @@ HOST = (
         "commands/endings.py",
         "(LockHeld, EXIT_LOCKED),",
         "(LockHeld, 0),",
-        ("tests/stories/test_interruptions.py::test_a_second_migration_on_the_host_gives_way_at_once",),
+        ("tests/stories/hosts/test_interruptions.py::test_a_second_migration_on_the_host_gives_way_at_once",),
     ),
     Mutant(
         "jobs",
@@ -1706,7 +1716,9 @@ HOST = (
         "janitor_daemon.py",
         "        except Exception as error:\n            self._note_failed_migration(",
         "        except LookupError as error:\n            self._note_failed_migration(",
-        ("tests/stories/test_isolation.py::test_a_defect_that_one_execution_brings_out_does_not_stop_the_others",),
+        (
+            "tests/stories/migration/test_isolation.py::test_a_defect_that_one_execution_brings_out_does_not_stop_the_others",
+        ),
     ),
     Mutant(
         "isolation",
@@ -1716,7 +1728,9 @@ HOST = (
         "unexpected(error)\n            self._is_database_lost",
         "        except LookupError as error:\n            told = error if isinstance(error, KNOWN_ERRORS) else "
         "unexpected(error)\n            self._is_database_lost",
-        ("tests/stories/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",),
+        (
+            "tests/stories/migration/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",
+        ),
     ),
     Mutant(
         "temporary files",
@@ -2462,7 +2476,7 @@ RESTORE = (
         "jobs/migration/restore/filling.py",
         "if digest.hexdigest() != entry.sha256:",
         "if not digest.digest_size:",
-        ("tests/stories/test_six_hourly_tick.py::test_a_restore_of_a_copy_that_was_damaged_fails_loudly",),
+        ("tests/stories/migration/test_six_hourly_tick.py::test_a_restore_of_a_copy_that_was_damaged_fails_loudly",),
     ),
     Mutant(
         "restore",
@@ -2471,7 +2485,7 @@ RESTORE = (
         "        if names and mark not in names:\n",
         "        if mark not in names:\n            names = []\n        if not mark:\n",
         (
-            "tests/stories/test_six_hourly_tick.py::test_a_restore_needs_neither_the_platforms_rows_nor_a_writable_place",
+            "tests/stories/migration/test_six_hourly_tick.py::test_a_restore_needs_neither_the_platforms_rows_nor_a_writable_place",
         ),
     ),
 )
@@ -2632,7 +2646,7 @@ COPIES = (
         "providers/s3/xml_answers.py",
         "if plain_tag(root.tag) not in self.roots:",
         "if root is None:",
-        ("tests/providers/test_s3_requests.py::test_what_is_no_listing_is_refused",),
+        ("tests/providers/s3/test_s3_requests.py::test_what_is_no_listing_is_refused",),
     ),
 )
 
@@ -2641,7 +2655,7 @@ CONTRACT = "tests/providers/test_provider_contract.py::"
 SAFE_S3 = "tests/providers/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen"
 SENT_CONDITIONS = "tests/providers/test_probes.py::test_a_server_of_s3_is_sent_conditions_once_it_was_seen_to_keep_them"
 CLOCKS = (
-    "tests/providers/test_sftp_provider.py"
+    "tests/providers/sftp/test_sftp_provider.py"
     "::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written"
 )
 LATE_RENAME = LATE + "test_a_late_rename_on_an_sftp_server_replaces_nothing"
@@ -2651,8 +2665,8 @@ LATE_FILE = LATE + "test_a_late_file_replaces_nothing"
 NEW = "tests/providers/test_storing_what_is_new.py::"
 SEEN = NEW + "test_what_an_earlier_attempt_stored_is_replaced_only_as_it_was_seen[s3-moto]"
 FOUND_WRONG = NEW + "test_what_was_found_wrong_is_sent_again_whatever_its_checksum_shows[s3-moto]"
-LATE_IN_GCS = "tests/providers/test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing"
-REFUSALS = "tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide"
+LATE_IN_GCS = "tests/providers/gcs/test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing"
+REFUSALS = "tests/providers/shared/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide"
 
 NEW_FILES = (
     Mutant(
@@ -2749,7 +2763,9 @@ NEW_FILES = (
         "files/free_names.py",
         "        code = 0 if move_to_free_name(directory, name, directory, free_name) else errno.EEXIST\n",
         "        code = os.rename(name, free_name, src_dir_fd=directory, dst_dir_fd=directory) or 0\n",
-        ("tests/providers/test_local_provider.py::test_new_files_replace_nothing_whatever_the_file_system_offers",),
+        (
+            "tests/providers/local/test_local_provider.py::test_new_files_replace_nothing_whatever_the_file_system_offers",
+        ),
     ),
     Mutant(
         "new files",
@@ -2930,7 +2946,7 @@ PROBES_LEFT = (
     ),
 )
 
-CONTINUED = "tests/providers/test_sftp_continuation.py::"
+CONTINUED = "tests/providers/sftp/test_sftp_continuation.py::"
 SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
@@ -3070,7 +3086,7 @@ CONDITIONS = (
         """        if root == "Error":\n            raise _refused(answer, answer.content, "POST")\n"""
         """        if root != "CompleteMultipartUploadResult":\n            raise unintelligible("no dice""",
         """        if root == "":\n            raise unintelligible("no dice""",
-        ("tests/providers/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_reported",),
+        ("tests/providers/s3/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_reported",),
     ),
     Mutant(
         "conditions",
@@ -3102,7 +3118,7 @@ CONDITIONS = (
         "providers/gcs/requests.py",
         '"POST", self._upload_path + condition, ',
         '"POST", self._upload_path, ',
-        ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
+        ("tests/providers/gcs/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
     ),
     Mutant(
         "conditions",
@@ -3110,7 +3126,7 @@ CONDITIONS = (
         "providers/gcs/uploads.py",
         "if_generation_match=terms.only_over,",
         "",
-        ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
+        ("tests/providers/gcs/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
     ),
     Mutant(
         "conditions",
@@ -3118,7 +3134,7 @@ CONDITIONS = (
         "providers/gcs/provider.py",
         ", if_generation_match=_generation(seen))",
         ")",
-        ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
+        ("tests/providers/gcs/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
     ),
     Mutant(
         "conditions",
@@ -3126,7 +3142,7 @@ CONDITIONS = (
         "providers/gcs/uploads.py",
         """, if_generation_match=answer.get("generation"))""",
         ")",
-        ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
+        ("tests/providers/gcs/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
     ),
     Mutant(
         "conditions",
@@ -3159,7 +3175,7 @@ CONDITIONS = (
         "providers/sftp/provider.py",
         "            return POSIX_RENAME in session.extensions",
         "            return bool(session)",
-        ("tests/providers/test_sftp_provider.py::test_a_server_that_cannot_replace_in_one_request_is_known",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_a_server_that_cannot_replace_in_one_request_is_known",),
     ),
     Mutant(
         "conditions",
@@ -3260,7 +3276,9 @@ CONDITIONS = (
         "providers/local/provider.py",
         "                return time_in(parent)\n",
         '                return __import__("time").time()\n',
-        ("tests/providers/test_local_provider.py::test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old",),
+        (
+            "tests/providers/local/test_local_provider.py::test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old",
+        ),
     ),
     Mutant(
         "unfinished uploads",
@@ -3269,7 +3287,7 @@ CONDITIONS = (
         "return session.ask(PacketType.LSTAT, string(path)).attributes().mtime",
         'return int(__import__("time").time())',
         (
-            "tests/providers/test_sftp_provider.py::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written",
+            "tests/providers/sftp/test_sftp_provider.py::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written",
         ),
     ),
     Mutant(
@@ -3278,7 +3296,7 @@ CONDITIONS = (
         "providers/s3/signature.py",
         'f"{self._path}/{urllib.parse.quote(name)}"',
         'f"{self._path}/{name}"',
-        ("tests/providers/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
+        ("tests/providers/s3/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
     ),
     Mutant(
         "unfinished uploads",
@@ -3286,7 +3304,7 @@ CONDITIONS = (
         "providers/s3/requests.py",
         'f"{name}={_quoted(value)}" for name, value',
         'f"{name}={value}" for name, value',
-        ("tests/providers/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
+        ("tests/providers/s3/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
     ),
     Mutant(
         "object stores",
@@ -3294,7 +3312,7 @@ CONDITIONS = (
         "providers/s3/xml_answers.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
-        ("tests/providers/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
+        ("tests/providers/s3/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
     ),
     Mutant(
         "object stores",
@@ -3302,7 +3320,7 @@ CONDITIONS = (
         "providers/s3/settings.py",
         "if storage_class is not None and storage_class.upper() in UNREADABLE_STORAGE_CLASSES:",
         "if storage_class is not None and not storage_class:",
-        ("tests/providers/test_s3_provider.py::" + NO_SUCH_CLASS,),
+        ("tests/providers/s3/test_s3_provider.py::" + NO_SUCH_CLASS,),
     ),
     Mutant(
         "local",
@@ -3310,7 +3328,9 @@ CONDITIONS = (
         "providers/local/entries.py",
         "        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)\n",
         "",
-        ("tests/providers/test_local_provider.py::test_what_is_read_back_is_first_taken_out_of_the_kernels_memory",),
+        (
+            "tests/providers/local/test_local_provider.py::test_what_is_read_back_is_first_taken_out_of_the_kernels_memory",
+        ),
     ),
     Mutant(
         "lease",
@@ -3326,7 +3346,7 @@ CONDITIONS = (
         "providers/probes.py",
         "            if any(_is_there(provider, other) for other in others):\n                return True\n",
         "",
-        ("tests/providers/test_local_provider.py::test_a_file_system_that_folds_names_is_seen",),
+        ("tests/providers/local/test_local_provider.py::test_a_file_system_that_folds_names_is_seen",),
     ),
     Mutant(
         "folded names",
@@ -3507,7 +3527,7 @@ PROVIDERS = (
         "providers/shared/network.py",
         "for variable in BUNDLE_VARIABLES:",
         "for variable in BUNDLE_VARIABLES[:1]:",
-        ("tests/providers/test_network.py::test_every_request_believes_whom_any_of_the_ways_names",),
+        ("tests/providers/shared/test_network.py::test_every_request_believes_whom_any_of_the_ways_names",),
     ),
     Mutant(
         "network",
@@ -3515,7 +3535,7 @@ PROVIDERS = (
         "providers/shared/network.py",
         "if self._exceptions.contain(host, port):",
         "if not host:",
-        ("tests/providers/test_network.py::test_which_of_several_proxies_is_used",),
+        ("tests/providers/shared/test_network.py::test_which_of_several_proxies_is_used",),
     ),
     Mutant(
         "network",
@@ -3523,7 +3543,7 @@ PROVIDERS = (
         "providers/shared/direct_http.py",
         "return url.isascii() and network.proxy is None",
         "return url.isascii()",
-        ("tests/providers/test_network.py::test_every_request_goes_through_the_proxy",),
+        ("tests/providers/shared/test_network.py::test_every_request_goes_through_the_proxy",),
     ),
     Mutant(
         "network",
@@ -3531,7 +3551,7 @@ PROVIDERS = (
         "providers/shared/object_store_put.py",
         'options |= {"proxy_url": network.proxy.url, "proxy_excludes": ""}',
         'options |= {"proxy_url": network.proxy.url, "proxy_excludes": network.host}',
-        ("tests/providers/test_network.py::test_every_request_goes_through_the_proxy",),
+        ("tests/providers/shared/test_network.py::test_every_request_goes_through_the_proxy",),
     ),
     Mutant(
         "network",
@@ -3539,7 +3559,7 @@ PROVIDERS = (
         "providers/shared/paced_requests.py",
         "    session.trust_env = False\n",
         "",
-        ("tests/providers/test_network.py::test_a_login_for_the_server_in_netrc_changes_nothing",),
+        ("tests/providers/shared/test_network.py::test_a_login_for_the_server_in_netrc_changes_nothing",),
     ),
     Mutant(
         "network",
@@ -3547,7 +3567,7 @@ PROVIDERS = (
         "providers/shared/object_store_put.py",
         ', "root_certificate": certificates}',
         "}",
-        ("tests/providers/test_network.py::test_a_system_without_certificates_will_do",),
+        ("tests/providers/shared/test_network.py::test_a_system_without_certificates_will_do",),
     ),
     Mutant(
         "network",
@@ -3555,7 +3575,7 @@ PROVIDERS = (
         "providers/s3/access.py",
         '        inner.set_config_variable("ca_bundle", network.trust.path)\n',
         "",
-        ("tests/providers/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
+        ("tests/providers/shared/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
     ),
     Mutant(
         "network",
@@ -3580,7 +3600,7 @@ PROVIDERS = (
         "if not self.is_authenticated() and not self._partly:",
         "if not self.is_authenticated():",
         (
-            "tests/providers/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
+            "tests/providers/sftp/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
         ),
     ),
     Mutant(
@@ -3589,7 +3609,7 @@ PROVIDERS = (
         "providers/sftp/ssh_authentication.py",
         'if self._questions + number == 0 else ""',
         "",
-        ("tests/providers/test_ssh_authentication.py::test_the_password_is_not_sent_as_a_second_factor",),
+        ("tests/providers/sftp/test_ssh_authentication.py::test_the_password_is_not_sent_as_a_second_factor",),
     ),
     Mutant(
         "SSH authentication",
@@ -3598,7 +3618,7 @@ PROVIDERS = (
         "if method in self._offered and method not in accepted]",
         "if method not in accepted]",
         (
-            "tests/providers/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
+            "tests/providers/sftp/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
         ),
     ),
     Mutant(
@@ -3607,7 +3627,7 @@ PROVIDERS = (
         "providers/sftp/protocol.py",
         "        del self._incoming[:printed_bytes]\n",
         "",
-        ("tests/providers/test_sftp_provider.py::test_what_a_shell_prints_is_passed_over",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_what_a_shell_prints_is_passed_over",),
     ),
     Mutant(
         "retries",
@@ -3647,7 +3667,7 @@ PROVIDERS = (
         "providers/sftp/ssh.py",
         "if shown not in settings.trusted_keys:",
         "if not shown:",
-        ("tests/providers/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
     ),
     Mutant(
         "host key",
@@ -3655,7 +3675,7 @@ PROVIDERS = (
         "providers/sftp/ssh.py",
         '        trusted -= {_public_key(line) for line in ours if line.startswith("@revoked")}\n',
         "",
-        ("tests/providers/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
     ),
     Mutant(
         "host key",
@@ -3663,7 +3683,7 @@ PROVIDERS = (
         "providers/sftp/ssh.py",
         "ours = [line for line in lines if _concerns(line, host, port)]",
         "ours = lines",
-        ("tests/providers/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
     ),
     Mutant(
         "host key",
@@ -3671,7 +3691,7 @@ PROVIDERS = (
         "providers/sftp/ssh.py",
         "    if host_key is None and known_hosts is None:\n",
         "    if not host:\n",
-        ("tests/providers/test_sftp_provider.py::test_a_wrong_field_is_named",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_a_wrong_field_is_named",),
     ),
     Mutant(
         "local",
@@ -3679,7 +3699,7 @@ PROVIDERS = (
         "providers/local/batch.py",
         "                    os.fsync(descriptor)\n",
         "                    pass\n",
-        ("tests/providers/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
+        ("tests/providers/local/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
     ),
     Mutant(
         "local",
@@ -3688,7 +3708,7 @@ PROVIDERS = (
         "        if self.synced_together and self._unfinished:\n",
         "        if not self._unfinished:\n",
         (
-            "tests/providers/test_local_provider.py::test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync",
+            "tests/providers/local/test_local_provider.py::test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync",
         ),
     ),
     Mutant(
@@ -3697,7 +3717,9 @@ PROVIDERS = (
         "providers/local/batch.py",
         "        if self._empty or (self.synced_together and len(self._named_in) > 1):\n",
         "        if self.synced_together and len(self._named_in) > 1:\n",
-        ("tests/providers/test_local_provider.py::test_many_empty_files_get_their_names_at_once_and_cost_one_sync",),
+        (
+            "tests/providers/local/test_local_provider.py::test_many_empty_files_get_their_names_at_once_and_cost_one_sync",
+        ),
     ),
     Mutant(
         "local",
@@ -3705,7 +3727,7 @@ PROVIDERS = (
         "providers/local/batch.py",
         "            self._unfinished.append(file)\n        os.close(descriptor)\n",
         "        os.close(descriptor)\n",
-        ("tests/providers/test_local_provider.py::test_many_empty_files_replace_what_has_their_names",),
+        ("tests/providers/local/test_local_provider.py::test_many_empty_files_replace_what_has_their_names",),
     ),
     Mutant(
         "local",
@@ -3713,7 +3735,7 @@ PROVIDERS = (
         "files/file_systems.py",
         "return tells_errors and file_system_type(os.fstat(descriptor).st_dev) in SYNCED_AS_A_WHOLE",
         "return tells_errors",
-        ("tests/providers/test_local_provider.py::test_only_a_file_system_on_a_disk_is_synced_as_a_whole",),
+        ("tests/providers/local/test_local_provider.py::test_only_a_file_system_on_a_disk_is_synced_as_a_whole",),
     ),
     Mutant(
         "local",
@@ -3721,7 +3743,7 @@ PROVIDERS = (
         "providers/local/batch.py",
         "                os.fsync(self._directories.get(parts))\n",
         "                pass\n",
-        ("tests/providers/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
+        ("tests/providers/local/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
     ),
     Mutant(
         "local",
@@ -3729,7 +3751,7 @@ PROVIDERS = (
         "providers/local/provider.py",
         "            if not same:\n",
         "            if same is None:\n",
-        ("tests/providers/test_local_provider.py::test_an_unmounted_directory_is_not_filled_below",),
+        ("tests/providers/local/test_local_provider.py::test_an_unmounted_directory_is_not_filled_below",),
     ),
     Mutant(
         "local",
@@ -3737,7 +3759,7 @@ PROVIDERS = (
         "providers/file_trees.py",
         'return part not in ("", ".", "..") and "\\0" not in part',
         'return "\\0" not in part',
-        ("tests/providers/test_local_provider.py::test_a_key_that_is_no_file_name_is_refused",),
+        ("tests/providers/local/test_local_provider.py::test_a_key_that_is_no_file_name_is_refused",),
     ),
     Mutant(
         "local",
@@ -3756,7 +3778,7 @@ PROVIDERS = (
         "providers/sftp/storing.py",
         "    if stored_bytes != sent_bytes:\n",
         "    if stored_bytes is None:\n",
-        ("tests/providers/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
+        ("tests/providers/sftp/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
     ),
     Mutant(
         "sftp",
@@ -3764,7 +3786,7 @@ PROVIDERS = (
         "providers/sftp/storing.py",
         "[session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []",
         "[]",
-        ("tests/providers/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
+        ("tests/providers/sftp/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
     ),
     Mutant(
         "sftp",
@@ -3772,7 +3794,7 @@ PROVIDERS = (
         "providers/sftp/storing.py",
         "        if error.code != StatusCode.UNSUPPORTED:\n",
         "        if error.code == StatusCode.OK:\n",
-        ("tests/providers/test_sftp_durability.py::test_a_server_that_only_announces_that_it_syncs_is_used",),
+        ("tests/providers/sftp/test_sftp_durability.py::test_a_server_that_only_announces_that_it_syncs_is_used",),
     ),
     Mutant(
         "sftp",
@@ -3780,7 +3802,7 @@ PROVIDERS = (
         "providers/sftp/server_hashing.py",
         "!= [hashlib.sha256(content).hexdigest()]:",
         "== []:",
-        ("tests/providers/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),
+        ("tests/providers/sftp/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),
     ),
     Mutant(
         "sftp",
@@ -3798,7 +3820,7 @@ PROVIDERS = (
         "providers/shared/object_store_errors.py",
         "    if 200 <= answer.status < 300:\n",
         "    if answer.status:\n",
-        ("tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
+        ("tests/providers/shared/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
     ),
     Mutant(
         "object stores",
@@ -3806,7 +3828,7 @@ PROVIDERS = (
         "providers/shared/direct_http.py",
         "                raise ConnectionResetError",
         "                break",
-        ("tests/providers/test_direct_http.py::test_what_is_no_answer_is_none[cut]",),
+        ("tests/providers/shared/test_direct_http.py::test_what_is_no_answer_is_none[cut]",),
     ),
     Mutant(
         "object stores",
@@ -3814,7 +3836,7 @@ PROVIDERS = (
         "providers/shared/direct_http.py",
         "            if self.exactly(2) != END_OF_LINE:\n",
         "            if not self.exactly(2):\n",
-        ("tests/providers/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[too long]",),
+        ("tests/providers/shared/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[too long]",),
     ),
     Mutant(
         "object stores",
@@ -3822,7 +3844,7 @@ PROVIDERS = (
         "providers/shared/direct_http.py",
         "        if self._come_bytes > LONGEST_ANSWER_BYTES:\n",
         "        if self._come_bytes < 0:\n",
-        ("tests/providers/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[endless]",),
+        ("tests/providers/shared/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[endless]",),
     ),
     Mutant(
         "object stores",
@@ -3830,7 +3852,9 @@ PROVIDERS = (
         "providers/shared/direct_http.py",
         "self._due_at + self._come_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND",
         "self._due_at + 1_000_000",
-        ("tests/providers/test_direct_http.py::test_a_long_answer_has_the_time_that_it_needs_to_come[20-False]",),
+        (
+            "tests/providers/shared/test_direct_http.py::test_a_long_answer_has_the_time_that_it_needs_to_come[20-False]",
+        ),
     ),
     Mutant(
         "object stores",
@@ -3838,7 +3862,7 @@ PROVIDERS = (
         "providers/shared/direct_http.py",
         "        self.ends = not body.is_read or success",
         "        self.ends = success",
-        ("tests/providers/test_direct_http.py::test_what_follows_a_long_answer_unasked_ends_the_connection",),
+        ("tests/providers/shared/test_direct_http.py::test_what_follows_a_long_answer_unasked_ends_the_connection",),
     ),
     Mutant(
         "object stores",
@@ -3846,7 +3870,9 @@ PROVIDERS = (
         "providers/s3/uploads.py",
         "            except ConditionUnknown:\n                pass\n",
         "            except UploadLost:\n                raise\n",
-        ("tests/providers/test_s3_uploads.py::test_a_server_that_refuses_the_condition_of_an_end_is_asked_without_it",),
+        (
+            "tests/providers/s3/test_s3_uploads.py::test_a_server_that_refuses_the_condition_of_an_end_is_asked_without_it",
+        ),
     ),
     Mutant(
         "object stores",
@@ -3855,7 +3881,7 @@ PROVIDERS = (
         "        ending.require_instead()\n",
         "",
         (
-            "tests/providers/test_s3_uploads.py::test_without_a_condition_nothing_takes_the_place_of_what_came_meanwhile",
+            "tests/providers/s3/test_s3_uploads.py::test_without_a_condition_nothing_takes_the_place_of_what_came_meanwhile",
         ),
     ),
     Mutant(
@@ -3880,7 +3906,7 @@ PROVIDERS = (
         "providers/shared/part_buffers.py",
         "    except BufferError:\n        return False\n",
         "    except BufferError:\n        return True\n",
-        ("tests/providers/test_part_buffers.py::test_a_part_that_is_held_stays_as_it_is[the part]",),
+        ("tests/providers/shared/test_part_buffers.py::test_a_part_that_is_held_stays_as_it_is[the part]",),
     ),
     Mutant(
         "object stores",
@@ -3888,7 +3914,7 @@ PROVIDERS = (
         "providers/s3/uploads.py",
         "StoredInParts(sent, was_answered and not parts.were_there, left_unfinished)",
         "StoredInParts(sent, True, left_unfinished)",
-        ("tests/providers/test_s3_uploads.py::test_the_next_run_sends_only_the_parts_that_are_missing[s3-rclone]",),
+        ("tests/providers/s3/test_s3_uploads.py::test_the_next_run_sends_only_the_parts_that_are_missing[s3-rclone]",),
     ),
     Mutant(
         "object stores",
@@ -3912,7 +3938,7 @@ PROVIDERS = (
         "providers/s3/uploads.py",
         """ and stored.etag.strip('"').lower() == md5""",
         "",
-        ("tests/providers/test_s3_uploads.py::test_what_was_begun_with_other_bytes_is_begun_again[s3-swift]",),
+        ("tests/providers/s3/test_s3_uploads.py::test_what_was_begun_with_other_bytes_is_begun_again[s3-swift]",),
     ),
     Mutant(
         "object stores",
@@ -3920,7 +3946,9 @@ PROVIDERS = (
         "storage/sending.py",
         "if not receipt.sent_whole:",
         "if False:",
-        ("tests/stories/test_provider_progress.py::test_the_next_run_continues_with_the_parts_of_the_one_before",),
+        (
+            "tests/stories/providers/test_provider_progress.py::test_the_next_run_continues_with_the_parts_of_the_one_before",
+        ),
     ),
     Mutant(
         "object stores",
@@ -3928,7 +3956,7 @@ PROVIDERS = (
         "providers/s3/reading.py",
         "if body.etag != self._etag:",
         "if False:",
-        ("tests/providers/test_s3_requests.py::test_an_object_that_changes_between_two_ranges_is_an_error",),
+        ("tests/providers/s3/test_s3_requests.py::test_an_object_that_changes_between_two_ranges_is_an_error",),
     ),
     Mutant(
         "object stores",
@@ -3936,7 +3964,7 @@ PROVIDERS = (
         "providers/s3/requests.py",
         "            _require_range(content_range, body.announced_bytes, start, asked_bytes)\n",
         "",
-        ("tests/providers/test_s3_requests.py::test_what_is_not_the_range_that_was_asked_for_is_an_error",),
+        ("tests/providers/s3/test_s3_requests.py::test_what_is_not_the_range_that_was_asked_for_is_an_error",),
     ),
     Mutant(
         "object stores",
@@ -3944,7 +3972,7 @@ PROVIDERS = (
         "providers/gcs/uploads.py",
         'if answer.get("crc32c") != reader.crc32c:',
         'if not answer.get("crc32c"):',
-        ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
+        ("tests/providers/gcs/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
     ),
 )
 
@@ -3964,7 +3992,7 @@ REMOVALS = (
         "        hold.require_in_place()\n        hold.permission.note_emptied(",
         "        hold.permission.note_emptied(",
         (
-            "tests/jobs/migration/test_removal.py::test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile",
+            "tests/jobs/migration/removal/test_removal.py::test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile",
         ),
     ),
     Mutant(
@@ -4151,7 +4179,7 @@ REMOVALS = (
         REMOVAL,
         "    if present is None:\n        raise LocalCopyAbsent(_told_absent(name))\n",
         "    if present is None:\n        return None\n",
-        ("tests/jobs/migration/test_removal.py::test_absence_is_no_removal",),
+        ("tests/jobs/migration/removal/test_removal.py::test_absence_is_no_removal",),
     ),
     Mutant(
         "deletion",
@@ -4159,7 +4187,7 @@ REMOVALS = (
         REMOVAL,
         '        raise LocalCopyAbsent(_told_absent(execution.directory or "")) from error',
         "        return",
-        ("tests/jobs/migration/test_removal.py::test_absence_is_no_removal",),
+        ("tests/jobs/migration/removal/test_removal.py::test_absence_is_no_removal",),
     ),
     Mutant(
         "deletion",
@@ -4167,7 +4195,7 @@ REMOVALS = (
         REMOVAL,
         "if record.emptied_in == _place_of(parent) and not was_begun:",
         "if record.emptied_in is not None and not was_begun:",
-        ("tests/jobs/migration/test_removal.py::test_absence_is_no_removal",),
+        ("tests/jobs/migration/removal/test_removal.py::test_absence_is_no_removal",),
     ),
     Mutant(
         "deletion",
@@ -4175,7 +4203,9 @@ REMOVALS = (
         REMOVAL,
         "    if found < len(proven) and not may_lack_some:\n",
         "    if found < 0 and not may_lack_some:\n",
-        ("tests/jobs/migration/test_removal.py::test_what_is_missing_before_the_removal_was_begun_keeps_everything",),
+        (
+            "tests/jobs/migration/removal/test_removal.py::test_what_is_missing_before_the_removal_was_begun_keeps_everything",
+        ),
     ),
     Mutant(
         "deletion",
@@ -4183,7 +4213,7 @@ REMOVALS = (
         REMOVAL,
         "if str(aside.st_ino) != record.inode and not is_of_old_version:",
         'if str(aside.st_ino) == "" and not is_of_old_version:',
-        ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
     ),
     Mutant(
         "deletion",
@@ -4191,7 +4221,9 @@ REMOVALS = (
         REMOVAL,
         "record.inode is None and is_alone and bool(",
         "record.inode is None and bool(",
-        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_before_is_not_taken_for_what_is_there",),
+        (
+            "tests/jobs/migration/removal/test_removal.py::test_what_was_set_aside_before_is_not_taken_for_what_is_there",
+        ),
     ),
     Mutant(
         "deletion",
@@ -4200,7 +4232,7 @@ REMOVALS = (
         "record.inode is None and is_alone and bool(_names_in(parent, trash))",
         "record.inode is None and is_alone",
         (
-            "tests/jobs/migration/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",
+            "tests/jobs/migration/removal/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",
         ),
     ),
     Mutant(
@@ -4209,7 +4241,7 @@ REMOVALS = (
         REMOVAL,
         "aside is not None and inode in (None, str(aside.st_ino))",
         "aside is not None",
-        ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
     ),
     Mutant(
         "deletion",
@@ -4243,7 +4275,7 @@ REMOVALS = (
         REMOVAL,
         "        _bring_to_disk(parent)\n",
         "",
-        ("tests/jobs/migration/test_removal.py::test_a_removal_is_synced_before_it_is_reported",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_removal_is_synced_before_it_is_reported",),
     ),
     Mutant(
         "deletion",
@@ -4251,7 +4283,7 @@ REMOVALS = (
         REMOVAL,
         "        if error.errno not in NOT_TO_BE_SYNCED:\n            raise\n",
         "        del error\n",
-        ("tests/jobs/migration/test_removal.py::test_a_removal_that_does_not_reach_the_disk_is_none",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_removal_that_does_not_reach_the_disk_is_none",),
     ),
     Mutant(
         "deletion",
@@ -4260,7 +4292,7 @@ REMOVALS = (
         "        hold.permission.note_emptied(_place_of(hold.parent))\n",
         "",
         (
-            "tests/jobs/migration/test_removal.py::test_it_is_written_down_before_it_happens_what_is_set_aside_and_that_it_is_empty",
+            "tests/jobs/migration/removal/test_removal.py::test_it_is_written_down_before_it_happens_what_is_set_aside_and_that_it_is_empty",
         ),
     ),
     Mutant(
@@ -4269,7 +4301,7 @@ REMOVALS = (
         REMOVAL,
         "        if self.interruption.is_set():\n            raise RunInterrupted",
         "        if self.parent < 0:\n            raise RunInterrupted",
-        ("tests/jobs/migration/test_removal.py::test_a_request_to_stop_in_the_middle_is_heard",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_request_to_stop_in_the_middle_is_heard",),
     ),
     Mutant(
         "deletion",
@@ -4336,7 +4368,7 @@ REMOVALS = (
         "undone = any(self._counts[name] for name in PROBLEMS)",
         'undone = any(self._counts[name] for name in PROBLEMS if name != "deletions_waiting")',
         (
-            "tests/stories/test_unfinished_removals.py::test_a_removal_that_failed_several_times_waits_and_is_not_forgotten",
+            "tests/stories/migration/test_unfinished_removals.py::test_a_removal_that_failed_several_times_waits_and_is_not_forgotten",
         ),
     ),
     Mutant(
@@ -4345,7 +4377,9 @@ REMOVALS = (
         REMOVAL_OF_ENTRIES,
         "if content is None or (entry.kind",
         "if (entry.kind",
-        ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
+        (
+            "tests/jobs/migration/removal/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",
+        ),
     ),
     Mutant(
         "deletion",
@@ -4353,7 +4387,7 @@ REMOVALS = (
         REMOVAL_OF_ENTRIES,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
-        ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
+        ("tests/jobs/migration/removal/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
     ),
     Mutant(
         "processes of a run",
@@ -4372,7 +4406,7 @@ REMOVALS = (
         ", until_done, hold.held_until)",
         ", until_done)",
         (
-            "tests/jobs/migration/test_removal_by_helpers.py::test_helpers_stop_when_the_lease_that_they_were_given_ends",
+            "tests/jobs/migration/removal/test_removal_by_helpers.py::test_helpers_stop_when_the_lease_that_they_were_given_ends",
         ),
     ),
     Mutant(
@@ -4622,7 +4656,7 @@ REMOVALS = (
         "    os.fsync(mark)\n",
         "",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4640,7 +4674,7 @@ REMOVALS = (
         "                disk.bring(file)\n",
         "",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4650,7 +4684,7 @@ REMOVALS = (
         "                disk.bring_directory(own)\n",
         "",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4660,7 +4694,7 @@ REMOVALS = (
         "        disk.bring_all()\n        self._require_whole(missing)\n",
         "        self._require_whole(missing)\n",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4670,7 +4704,7 @@ REMOVALS = (
         "            _sync_parent(target)\n",
         "",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4680,7 +4714,7 @@ REMOVALS = (
         "  # the top one, whose time this has changed\n        sync_directory(self._descriptor)\n",
         "  # the top one, whose time this has changed\n",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4692,7 +4726,7 @@ REMOVALS = (
         "        self._require_whole(missing)\n"
         "        os.unlink(self._destination.mark, dir_fd=self._descriptor)\n        disk.bring_all()\n",
         (
-            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+            "tests/jobs/migration/restore/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         ),
     ),
     Mutant(
@@ -4702,7 +4736,7 @@ REMOVALS = (
         "return stored, place, _recorded_sha256(found)",
         "return stored, place, stored.manifest_sha256",
         (
-            "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
+            "tests/jobs/migration/restore/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
     ),
     Mutant(
@@ -4712,13 +4746,13 @@ REMOVALS = (
         "        _report_several_rows(found)\n",
         "        pass\n",
         (
-            "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
+            "tests/jobs/migration/restore/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
     ),
 )
 
-ENCODINGS = "tests/stories/test_encodings.py"
-HALF_CONFIGURED = "tests/stories/test_half_configured.py"
+ENCODINGS = "tests/stories/setting_up/test_encodings.py"
+HALF_CONFIGURED = "tests/stories/setting_up/test_half_configured.py"
 TEMP_GUARD = "tests/jobs/temp_files/test_temp_guard.py"
 SETTINGS = (
     Mutant(
@@ -4791,7 +4825,9 @@ SETTINGS = (
         "config/process/write_advice.py",
         "    if is_to_be_left_alone(existing):\n",
         "    if False:\n",
-        ("tests/stories/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",),
+        (
+            "tests/stories/telling/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",
+        ),
     ),
     Mutant(
         "half configured",
@@ -4943,7 +4979,9 @@ SETTINGS = (
         "config/settings.py",
         "        file.require_nothing_but({",
         "        dict({",
-        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_reported_with_the_one_that_was_meant",),
+        (
+            "tests/config/reading/test_config_file.py::test_a_key_that_means_nothing_is_reported_with_the_one_that_was_meant",
+        ),
     ),
     Mutant(
         "half configured",
@@ -4951,7 +4989,9 @@ SETTINGS = (
         "config/reading/tables.py",
         "        if type(value) is not written_as:",
         "        if not isinstance(value, written_as):",
-        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_reported_by_its_path_and_never_quoted",),
+        (
+            "tests/config/reading/test_config_file.py::test_a_value_of_a_wrong_type_is_reported_by_its_path_and_never_quoted",
+        ),
     ),
     Mutant(
         "half configured",
@@ -4988,9 +5028,9 @@ SETTINGS = (
 )
 
 
-SFTP_GOES_ON = "tests/providers/test_sftp_resumption.py::"
-ON_GOOGLE = "tests/providers/test_gcs_continuation.py::"
-HTTP_GOES_ON = "tests/providers/test_http_resumption.py::"
+SFTP_GOES_ON = "tests/providers/sftp/test_sftp_resumption.py::"
+ON_GOOGLE = "tests/providers/gcs/test_gcs_continuation.py::"
+HTTP_GOES_ON = "tests/providers/shared/test_http_resumption.py::"
 
 GOING_ON = (
     Mutant(
@@ -5175,7 +5215,7 @@ GOING_ON = (
         "providers/local/provider.py",
         "        if version != (self._version or version):\n",
         "        if version is None:\n",
-        ("tests/providers/test_local_resumption.py::test_another_file_is_not_read_on",),
+        ("tests/providers/local/test_local_resumption.py::test_another_file_is_not_read_on",),
     ),
     Mutant(
         "going on",
@@ -5377,24 +5417,24 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
-ORDER_OF_THINGS = f"{BACKUP_TESTS}test_order_of_things.py::"
+ORDER_OF_THINGS = f"{BACKUP_TESTS}creation/test_order_of_things.py::"
 RUNS_AND_REACHES_NOTHING = "test_a_server_of_its_own_runs_no_program_and_reaches_no_other_server"
-RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
-EXACT = f"{BACKUP_TESTS}test_exactness.py::"
-BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
-KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
-BACKUP_JOB = "tests/stories/test_backup_job.py::"
+RESTRICTED = f"{BACKUP_TESTS}verification/test_restricted.py::"
+EXACT = f"{BACKUP_TESTS}creation/test_exactness.py::"
+BACKUP_PROOFS = f"{BACKUP_TESTS}verification/test_verify_job.py::"
+KEEPING = f"{BACKUP_TESTS}keeping/test_keeping.py::"
+BACKUP_JOB = "tests/stories/jobs/test_backup_job.py::"
 OLD_CHAINS = (
-    "tests/stories/test_backups_off_site.py::"
+    "tests/stories/jobs/test_backups_off_site.py::"
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
-CLAIMS = f"{BACKUP_TESTS}test_claims.py::"
-DESCRIPTIONS = f"{BACKUP_TESTS}test_descriptions.py::"
-REBUILDING = f"{BACKUP_TESTS}test_rebuilding.py::"
-DATES = f"{BACKUP_TESTS}test_dates.py::"
-PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
-BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
-BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
+CLAIMS = f"{BACKUP_TESTS}offsite/test_claims.py::"
+DESCRIPTIONS = f"{BACKUP_TESTS}creation/test_descriptions.py::"
+REBUILDING = f"{BACKUP_TESTS}offsite/test_rebuilding.py::"
+DATES = f"{BACKUP_TESTS}keeping/test_dates.py::"
+PROOFS_OFF_SITE = f"{BACKUP_TESTS}verification/test_proofs_off_site.py::"
+BACKUP_FAILURES = f"{BACKUP_TESTS}creation/test_failures.py::"
+BACKUP_REFUSALS = f"{BACKUP_TESTS}creation/test_refusals.py::"
 OWN_RIGHTS = f"{EXACT}test_an_owner_restores_what_it_took_its_own_rights_from"
 BACKSLASHES = f"{EXACT}test_backslashes_are_no_escapes_whatever_the_database_says"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
@@ -5464,7 +5504,7 @@ BACKUPS = (
         "jobs/backups/queries/list_tables.sql",
         "OR EXISTS (SELECT FROM pg_catalog.pg_extension e",
         "OR n.nspname <> 'pg_catalog' AND EXISTS (SELECT FROM pg_catalog.pg_extension e",
-        ("tests/jobs/backups/test_extensions.py::test_tables_of_an_extension_are_restored_as_it_wants",),
+        ("tests/jobs/backups/creation/test_extensions.py::test_tables_of_an_extension_are_restored_as_it_wants",),
     ),
     Mutant(
         "backups",
@@ -5568,7 +5608,7 @@ BACKUPS = (
         "jobs/backups/creation/comparison.py",
         "        return new_end\n",
         "        return len(new)\n",
-        (f"{BACKUP_TESTS}test_comparison.py::test_of_a_table_in_another_order_only_what_changed_differs",),
+        (f"{BACKUP_TESTS}creation/test_comparison.py::test_of_a_table_in_another_order_only_what_changed_differs",),
     ),
     Mutant(
         "backups",
@@ -5616,7 +5656,7 @@ BACKUPS = (
         "jobs/backups/creation/dump.py",
         "    except TooManyLocks:\n",
         "    except ZeroDivisionError:\n",
-        (f"{BACKUP_TESTS}test_failures.py::test_programs_whose_locks_have_no_room_together_run_in_turn",),
+        (f"{BACKUP_TESTS}creation/test_failures.py::test_programs_whose_locks_have_no_room_together_run_in_turn",),
     ),
     Mutant(
         "backups",
@@ -5728,7 +5768,9 @@ BACKUPS = (
         "jobs/backups/creation/differential.py",
         "        if comparison.unordered_bytes > self.limits.looked_at_bytes(self.description.data_bytes):",
         "        if False:",
-        (f"{BACKUP_TESTS}test_refusals.py::test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared",),
+        (
+            f"{BACKUP_TESTS}creation/test_refusals.py::test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared",
+        ),
     ),
     Mutant(
         "backups",
@@ -5737,7 +5779,7 @@ BACKUPS = (
         "        if comparison.places < self.limits.rows_to_look_at(self.description.rows):",
         "        if True:",
         (
-            f"{BACKUP_TESTS}test_refusals.py::test_a_table_that_changed_all_over_is_given_up_before_most_of_it_is_compared",
+            f"{BACKUP_TESTS}creation/test_refusals.py::test_a_table_that_changed_all_over_is_given_up_before_most_of_it_is_compared",
         ),
     ),
     Mutant(
@@ -5746,7 +5788,7 @@ BACKUPS = (
         "jobs/backups/creation/differential.py",
         "        while comparison.pass_rest():\n            self._require_few_changes(begins, comparison)\n",
         "        while comparison.pass_rest():\n            pass\n",
-        (f"{BACKUP_TESTS}test_refusals.py::test_when_too_much_changed_a_full_backup_is_made",),
+        (f"{BACKUP_TESTS}creation/test_refusals.py::test_when_too_much_changed_a_full_backup_is_made",),
     ),
     Mutant(
         "backups",
@@ -5770,7 +5812,7 @@ BACKUPS = (
         "jobs/backups/creation/comparison.py",
         "at_once = max(1, PIECE_BYTES // len(line))",
         "at_once = count",
-        (f"{BACKUP_TESTS}test_comparison.py::test_equal_rows_take_no_more_memory_than_a_few",),
+        (f"{BACKUP_TESTS}creation/test_comparison.py::test_equal_rows_take_no_more_memory_than_a_few",),
     ),
     Mutant(
         "backups",
@@ -5818,7 +5860,9 @@ BACKUPS = (
         "jobs/backups/verification/verify.py",
         "            _require_locale(database_url, description, error)\n",
         "",
-        (f"{BACKUP_TESTS}test_scratch_databases.py::test_a_proof_orders_and_writes_values_as_the_database_does",),
+        (
+            f"{BACKUP_TESTS}verification/test_scratch_databases.py::test_a_proof_orders_and_writes_values_as_the_database_does",
+        ),
     ),
     Mutant(
         "backups",
@@ -5835,7 +5879,7 @@ BACKUPS = (
         "    found = (max(full, key=_age, default=None), newest_verified,",
         "    found = (newest_verified,",
         (
-            f"{BACKUP_TESTS}test_retention.py::test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one",
+            f"{BACKUP_TESTS}keeping/test_retention.py::test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one",
         ),
     ),
     Mutant(
@@ -5844,7 +5888,9 @@ BACKUPS = (
         "jobs/backups/verification/confinement.py",
         "    _done(library.syscall(RESTRICT_SELF, rules, 0))\n",
         "",
-        ("tests/jobs/backups/test_scratch_databases.py::test_what_a_dump_runs_as_superuser_changes_nothing_outside",),
+        (
+            "tests/jobs/backups/verification/test_scratch_databases.py::test_what_a_dump_runs_as_superuser_changes_nothing_outside",
+        ),
     ),
     Mutant(
         "backups",
@@ -5852,7 +5898,7 @@ BACKUPS = (
         "jobs/backups/verification/confinement.py",
         "    _refuse_connections(library)\n",
         "",
-        (f"{BACKUP_TESTS}test_scratch_databases.py::{RUNS_AND_REACHES_NOTHING}",),
+        (f"{BACKUP_TESTS}verification/test_scratch_databases.py::{RUNS_AND_REACHES_NOTHING}",),
     ),
     Mutant(
         "backups",
@@ -5860,7 +5906,7 @@ BACKUPS = (
         "jobs/backups/verification/confinement.py",
         "    _confine(library, confinement.writable, confinement.runnable_by_server)\n",
         "",
-        (f"{BACKUP_TESTS}test_scratch_databases.py::{RUNS_AND_REACHES_NOTHING}",),
+        (f"{BACKUP_TESTS}verification/test_scratch_databases.py::{RUNS_AND_REACHES_NOTHING}",),
     ),
     Mutant(
         "backups",
@@ -5868,7 +5914,7 @@ BACKUPS = (
         "jobs/backups/offsite/rebuilding.py",
         '    if about.get("sha256") is not None and plain_hash_in(text, spot) is None:\n',
         "    if about is None:\n",
-        (f"{BACKUP_TESTS}test_rebuilding.py::test_a_hash_file_that_contradicts_itself_makes_no_copy_of_ours",),
+        (f"{BACKUP_TESTS}offsite/test_rebuilding.py::test_a_hash_file_that_contradicts_itself_makes_no_copy_of_ours",),
     ),
     Mutant(
         "backups",
@@ -5876,7 +5922,7 @@ BACKUPS = (
         "jobs/backups/offsite/sending.py",
         "        if len(found) > most_bytes:\n            break\n",
         "",
-        (f"{BACKUP_TESTS}test_rebuilding.py::test_what_should_be_small_is_not_read_to_its_end",),
+        (f"{BACKUP_TESTS}offsite/test_rebuilding.py::test_what_should_be_small_is_not_read_to_its_end",),
     ),
     Mutant(
         "jobs",
@@ -5892,7 +5938,7 @@ BACKUPS = (
         "jobs/backups/offsite/sending.py",
         "            with contextlib.suppress(ValueError, RecursionError):\n",
         "            with contextlib.suppress(ValueError):\n",
-        (f"{BACKUP_TESTS}test_rebuilding.py::test_a_hash_file_that_nobody_can_read_stops_no_other_copy",),
+        (f"{BACKUP_TESTS}offsite/test_rebuilding.py::test_a_hash_file_that_nobody_can_read_stops_no_other_copy",),
     ),
     Mutant(
         "backups",
@@ -5900,7 +5946,7 @@ BACKUPS = (
         "jobs/backups/creation/programs.py",
         " if name in INHERITED or name.startswith(prefixes)}",
         "}",
-        ("tests/jobs/backups/test_scratch_databases.py::test_programs_of_postgresql_get_no_secrets",),
+        ("tests/jobs/backups/verification/test_scratch_databases.py::test_programs_of_postgresql_get_no_secrets",),
     ),
     Mutant(
         "backups",
@@ -5996,7 +6042,7 @@ BACKUPS = (
         "jobs/backups/keeping/retention.py",
         "    _add_bases(kept, known)\n",
         "",
-        (f"{BACKUP_TESTS}test_retention.py::test_an_old_chain_goes_whole_and_the_full_one_last",),
+        (f"{BACKUP_TESTS}keeping/test_retention.py::test_an_old_chain_goes_whole_and_the_full_one_last",),
     ),
     Mutant(
         "backups",
@@ -6178,7 +6224,7 @@ BACKUPS = (
         "jobs/backups/offsite/mail.py",
         "    if hashlib.sha256(content).hexdigest() != parcel.sha256:\n",
         "    if not content:\n",
-        (f"{BACKUP_TESTS}test_mail.py::test_a_damaged_one_is_not_attached",),
+        (f"{BACKUP_TESTS}offsite/test_mail.py::test_a_damaged_one_is_not_attached",),
     ),
     Mutant(
         "backups",
@@ -6266,7 +6312,7 @@ BACKUPS = (
         "jobs/backups/verification/restoring.py",
         '        yield render("restore_begin")\n',
         "",
-        ("tests/jobs/backups/test_restoring.py::test_what_fails_at_its_end_leaves_nothing",),
+        ("tests/jobs/backups/verification/test_restoring.py::test_what_fails_at_its_end_leaves_nothing",),
     ),
     Mutant(
         "logs",
@@ -6282,7 +6328,7 @@ BACKUPS = (
         "jobs/tick.py",
         "                if isinstance(outcome, Outcome) and outcome.failures:\n",
         "                if isinstance(outcome, Outcome) and not outcome.counts:\n",
-        ("tests/stories/test_logs_job.py::test_a_dry_run_that_could_not_look_somewhere_does_not_end_well",),
+        ("tests/stories/jobs/test_logs_job.py::test_a_dry_run_that_could_not_look_somewhere_does_not_end_well",),
     ),
     Mutant(
         "backups",
@@ -6298,7 +6344,7 @@ BACKUPS = (
         "jobs/backups/keeping/place.py",
         "        if any(_is_same(each, ",
         "        if False and any(_is_same(each, ",
-        ("tests/jobs/backups/test_place.py::test_a_directory_in_a_root_is_refused",),
+        ("tests/jobs/backups/keeping/test_place.py::test_a_directory_in_a_root_is_refused",),
     ),
     Mutant(
         "backups",
@@ -6314,7 +6360,9 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "if is_gone(directory) and shelf.has_made_in(directory):",
         "if False:",
-        ("tests/jobs/backups/test_summary.py::test_a_directory_that_is_gone_with_its_backups_is_not_made_again",),
+        (
+            "tests/jobs/backups/keeping/test_summary.py::test_a_directory_that_is_gone_with_its_backups_is_not_made_again",
+        ),
     ),
     Mutant(
         "backups",
@@ -6322,7 +6370,7 @@ BACKUPS = (
         "jobs/backups/verification/proving.py",
         "return not path.samefile(other) and filecmp.cmp(path, other, shallow=False)",
         "return True",
-        ("tests/jobs/backups/test_keeping.py::test_a_download_that_is_repeated_finds_everything_there",),
+        ("tests/jobs/backups/keeping/test_keeping.py::test_a_download_that_is_repeated_finds_everything_there",),
     ),
     Mutant(
         "notices",
@@ -6338,7 +6386,9 @@ BACKUPS = (
         "jobs/backups/verification/scratch_server.py",
         """printf '%s' "$3" | "$1" --no-psqlrc""",
         """printf '' | "$1" --no-psqlrc""",
-        ("tests/jobs/backups/test_scratch_databases.py::test_a_database_on_a_given_server_is_dropped_after_a_kill",),
+        (
+            "tests/jobs/backups/verification/test_scratch_databases.py::test_a_database_on_a_given_server_is_dropped_after_a_kill",
+        ),
     ),
     Mutant(
         "backups",
@@ -6398,7 +6448,9 @@ BACKUPS = (
         "jobs/backups/verification/scratch_server.py",
         "    if free_bytes < needed_bytes:\n",
         "    if free_bytes < 0:\n",
-        ("tests/jobs/backups/test_scratch_databases.py::test_no_server_is_begun_where_the_backup_has_no_room",),
+        (
+            "tests/jobs/backups/verification/test_scratch_databases.py::test_no_server_is_begun_where_the_backup_has_no_room",
+        ),
     ),
 )
 
@@ -6805,7 +6857,7 @@ TRUST = (
         "jobs/migration/attempts.py",
         "        require_not_half_restored(tree, directory)\n",
         "",
-        ("tests/stories/test_restores.py::test_a_half_restored_directory_is_not_migrated",),
+        ("tests/stories/commands/test_restores.py::test_a_half_restored_directory_is_not_migrated",),
     ),
     Mutant(
         "audit",
@@ -6849,11 +6901,11 @@ TRUST = (
     ),
 )
 
-MANY = "tests/stories/test_restore_many.py::"
+MANY = "tests/stories/commands/test_restore_many.py::"
 SILENT_HOSTS = (
     "tests/jobs/history/test_history.py::test_jobs_of_hosts_that_are_silent_for_so_long_go_with_the_runs_they_kept"
 )
-REBUILD = "tests/stories/test_rebuild.py::"
+REBUILD = "tests/stories/commands/test_rebuild.py::"
 SIGNED = "tests/providers/test_signed_urls.py::"
 
 BRINGING_BACK = (
@@ -6919,7 +6971,7 @@ BRINGING_BACK = (
         "jobs/migration/restore/many/run.py",
         "    if any(_overlap(turn.directory, other.directory) for other in running):\n",
         "    if turn.directory == 12345:\n",
-        ("tests/jobs/migration/test_restore_at_once.py::test_what_writes_to_one_directory_waits",),
+        ("tests/jobs/migration/restore/test_restore_at_once.py::test_what_writes_to_one_directory_waits",),
     ),
     Mutant(
         "bringing back",
@@ -7000,7 +7052,7 @@ MEMORY = (
         "jobs/migration/leftovers.py",
         "abandoned = providers.for_removal(leftover.provider_id)",
         "abandoned = providers.get(leftover.provider_id)",
-        ("tests/stories/test_local_faults.py::test_a_disk_that_takes_no_more_is_given_up_for_the_alternate",),
+        ("tests/stories/providers/test_local_faults.py::test_a_disk_that_takes_no_more_is_given_up_for_the_alternate",),
     ),
     Mutant(
         "memory",
@@ -7008,7 +7060,7 @@ MEMORY = (
         "jobs/backups/keeping/recovery.py",
         "key=lambda backup: (backup.is_good, backup.id)",
         "key=lambda backup: backup.id",
-        ("tests/jobs/backups/test_recovery.py::test_the_file_of_a_good_backup_belongs_to_no_other_row",),
+        ("tests/jobs/backups/keeping/test_recovery.py::test_the_file_of_a_good_backup_belongs_to_no_other_row",),
     ),
     Mutant(
         "memory",
@@ -7040,7 +7092,9 @@ MEMORY = (
         "janitor_daemon.py",
         "            self._migration.local_copies.give_back_held(held)\n",
         "",
-        ("tests/stories/test_quarantine.py::test_a_removal_that_was_cut_off_gives_a_held_directory_its_name_back",),
+        (
+            "tests/stories/migration/test_quarantine.py::test_a_removal_that_was_cut_off_gives_a_held_directory_its_name_back",
+        ),
     ),
     Mutant(
         "memory",
@@ -7056,7 +7110,7 @@ MEMORY = (
         "jobs/migration/setbacks.py",
         "    return not error.provider_wide or providers.any_works(provider_ids)\n",
         "    return True\n",
-        ("tests/stories/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",),
+        ("tests/stories/migration/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",),
     ),
     Mutant(
         "memory",
@@ -7163,7 +7217,7 @@ NOTICES = (
 )
 
 METRICS = "tests/jobs/metrics/test_metrics.py::"
-OBSERVERS = "tests/stories/test_observers.py::"
+OBSERVERS = "tests/stories/telling/test_observers.py::"
 WATCHED_FROM_OUTSIDE = (
     Mutant(
         "metrics",
@@ -7215,7 +7269,7 @@ WATCHED_FROM_OUTSIDE = (
     ),
 )
 
-STATUS_STORY = "tests/stories/test_status.py::"
+STATUS_STORY = "tests/stories/commands/test_status.py::"
 
 HUGE_TABLE = ("tests/sql/test_large_tables.py::test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked",)
 

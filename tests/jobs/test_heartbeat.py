@@ -9,7 +9,7 @@ import pytest
 
 from jobs import heartbeat
 from sql.database import Database, DatabaseError
-from tests.platform_database import Platform, claim_one
+from tests.databases.platform_database import Platform, claim_one
 from tests.processes import wait_until
 
 PATIENCE_SECONDS = 15.0

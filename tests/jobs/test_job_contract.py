@@ -36,10 +36,10 @@ from jobs.schedule import Schedule
 from jobs.signals import Interruption
 from jobs.tick import plan_of
 from sql.database import Database
+from tests.databases.roles import OF_EVERY_RUN, OF_HISTORY, role_with
 from tests.destinations import Destination
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
-from tests.roles import OF_EVERY_RUN, OF_HISTORY, role_with
 from tests.stories.installation import Installation
 from tests.stories.programs import change_constants
 from tests.test_architecture import SLOW_PACKAGES

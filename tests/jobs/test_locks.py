@@ -14,10 +14,10 @@ import pytest
 
 from config.errors import ConfigurationError
 from jobs.locks import LockHeld, host_lock
-from tests.privileges import NOBODY, unprivileged
+from tests.disks.privileges import NOBODY, unprivileged
+from tests.disks.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 from tests.repository import REPOSITORY
-from tests.skips import needs_root
-from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
+from tests.running.skips import needs_root
 
 IDENTITY = "db.example/5432/sage"
 

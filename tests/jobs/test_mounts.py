@@ -27,9 +27,9 @@ from providers.stores import store_of
 from sql.database import Database
 from storage.keys import Place, place_of
 from storage.traffic.transfers import TransferPool
+from tests.databases.platform_database import Platform, claim_one
 from tests.destinations import Destination
-from tests.faulty_provider import Fault, FaultyProvider, after
-from tests.platform_database import Platform, claim_one
+from tests.faults.faulty_provider import Fault, FaultyProvider, after
 
 
 class Nas:

@@ -13,7 +13,7 @@ from jobs.provider_set import ProviderSet
 from jobs.provider_state.memory import ProviderMemory
 from providers.errors import AccessDenied, ConnectionDenied, StorageFull
 from sql.database import Database
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 
 @pytest.fixture

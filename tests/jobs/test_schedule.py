@@ -1,7 +1,7 @@
 """A job is due once for each instant of its schedule: whatever the clock does, and however long a machine slept.
 
-Where else clocks count: leases and ages are by the database's clock (`tests/stories/test_hosts.py`), temporary files by
-the host's (`tests/stories/test_time.py`).
+Where else clocks count: leases and ages are by the database's clock (`tests/stories/hosts/test_hosts.py`), temporary
+files by the host's (`tests/stories/jobs/test_time.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A tick does what is due, one job after the other; what stops one stops no other, and each run of one is recorded.
 
-Where else it was looked for that one failure stops others: executions (`tests/stories/test_isolation.py`), providers
-(`tests/jobs/test_provider_set.py`), upgrades of jobs (`tests/sql/test_schema.py`).
+Where else it was looked for that one failure stops others: executions (`tests/stories/migration/test_isolation.py`),
+providers (`tests/jobs/test_provider_set.py`), upgrades of jobs (`tests/sql/test_schema.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from jobs.schedule import Every
 from jobs.signals import Interruption
 from jobs.tick import Observers, Plan, Request, Tick
 from sql.database import Database, DatabaseUnavailable
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
+from tests.disks.small_disk import make_read_only, mounted_small_disk, use_up_inodes
 from tests.processes import wait_until
-from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes
 
 HOST_JOB = Job("own", "lo propio")
 PLATFORM_JOB = Job("shared", "lo común", scope=Scope.PLATFORM)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from demo.servers.postgres import EmbeddedPostgres
+from tests.databases.platform_database import Platform
 from tests.model.histories import Scene, histories, play, scenes
 from tests.model.steps import Step
 from tests.model.world import World, pooled_connections
-from tests.platform_database import Platform
 
 MEMORY = Path("/dev/shm")  # noqa: S108 a file system in memory: histories make and remove many small files
 DATABASES = ("model_production", "model_staging")

@@ -35,10 +35,10 @@ from jobs.tick import Request, RunOptions
 from sql.database import Database
 from storage.keys import MANIFEST_SUFFIX, Place, place_from_uri
 from storage.manifest import read_manifest
+from tests.databases.platform_database import Platform
 from tests.model import stores
 from tests.model.runs import Cut, Killed, Run, Runs, watch
 from tests.model.stores import MemoryStore
-from tests.platform_database import Platform
 
 SHARED, ONLY_ON_A, STAGING = "shared", "only-on-a", "staging"
 SLOTS = (f"{SHARED}/e0", f"{SHARED}/e1", f"{ONLY_ON_A}/e2", f"{STAGING}/e0", f"{STAGING}/e1", f"{STAGING}/e2")

@@ -25,7 +25,7 @@ from jobs.metrics.families import FAMILIES
 from jobs.metrics.job import JOB
 from jobs.metrics.run import MetricsObserver
 from jobs.metrics.settings import MetricsSettings
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
 

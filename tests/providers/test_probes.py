@@ -27,7 +27,7 @@ from providers.probes import (
     require_in_use,
 )
 from providers.sources import BytesSource
-from tests.faulty_provider import Call, Fault, FaultyProvider
+from tests.faults.faulty_provider import Call, Fault, FaultyProvider
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 pytestmark = pytest.mark.usefixtures("little_patience")

@@ -43,13 +43,13 @@ from providers.file_trees import temporary_name
 from providers.probes import CONDITIONS_NAME, FOLDING_NAME, PROBE_CONTENT
 from providers.sources import BytesSource, Source
 from tests.destinations import DESTINATIONS, Destination
+from tests.executions.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.servers.azurite import Azurite
 from tests.servers.base import S3Server, random_name
 from tests.servers.gcs_emulator import GcsEmulator
-from tests.servers.ssh import new_key_pair
-from tests.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
+from tests.servers.sftp.ssh import new_key_pair
 
 Result = TypeVar("Result")
 
@@ -762,7 +762,7 @@ import json, os, signal, sys
 from config.models import ProviderRow
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES
-from tests.sources import PatternSource
+from tests.executions.sources import PatternSource
 
 class DeadlySource(PatternSource):
     def chunks(self, chunk_size_bytes):

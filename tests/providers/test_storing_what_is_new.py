@@ -29,9 +29,18 @@ from storage.traffic.pace import Traffic
 from storage.uploading import files as files_of_upload
 from tests.destinations import Destination
 from tests.faults import http_proxy
+from tests.faults.faulty_provider import (
+    EVERY_CALL,
+    Fault,
+    after,
+    fail,
+    flip_bit,
+    given_up,
+    lie_about_checksum,
+    lose_answer,
+)
 from tests.faults.http_effects import address_of, behind, lose_the_answer
 from tests.faults.http_proxy import ONCE, HttpFaultProxy
-from tests.faulty_provider import EVERY_CALL, Fault, after, fail, flip_bit, given_up, lie_about_checksum, lose_answer
 from tests.servers.base import S3Server
 from tests.storage.test_upload import FILES, KEY_PREFIX, MANIFEST, Bench, bench, platform, pool, shared_platform
 

@@ -47,17 +47,17 @@ from storage.keys import Place
 from storage.sending import LocalFiles, PutMany
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
+from tests.databases.platform_database import Platform, claim_one, open_attempt
 from tests.destinations import Destination, local_destination, sftp_destination
+from tests.disks.small_disk import make_read_only, mounted_small_disk
+from tests.executions.manifests import content_of
+from tests.executions.sources import PatternSource
 from tests.faults import sftp_liar as liar
+from tests.faults.faulty_provider import Fault as ProviderFault
+from tests.faults.faulty_provider import FaultyProvider, after
 from tests.faults.sftp_liar import Fault, Listed, LyingSftpServer
 from tests.faults.sftp_line import Direction, FaultyLine, LineFault, Trouble, unroutable_port
-from tests.faulty_provider import Fault as ProviderFault
-from tests.faulty_provider import FaultyProvider, after
-from tests.manifests import content_of
-from tests.platform_database import Platform, claim_one, open_attempt
-from tests.servers.ssh import SftpServer
-from tests.small_disk import make_read_only, mounted_small_disk
-from tests.sources import PatternSource
+from tests.servers.sftp.ssh import SftpServer
 
 NEVER = threading.Event()
 PLACE = Place("p/ejecuciones/uuid-1")

@@ -35,10 +35,10 @@ from sql.memory.outlook import WHOLE_TABLE, PendingSource
 from sql.migration import executions as executions_module
 from sql.migration.executions import Conflicts
 from sql.migration.removals import ListedDeletion, RemovalRecord
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.databases.platform_database import Platform, claim_one, open_attempt
 from tests.processes import wait_until
-from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres_proxy import Accident, PostgresProxy
+from tests.servers.postgres.pgbouncer import PgBouncer
+from tests.servers.postgres.postgres_proxy import Accident, PostgresProxy
 
 COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.READ_BACK, "ab" * 32)
 

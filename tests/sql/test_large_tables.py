@@ -10,7 +10,7 @@ import pytest
 from sql import database as database_module
 from sql import large_tables
 from sql.database import Database
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 ROWS = 20_000
 WHOLE = {"large_table_bytes": 1 << 40, "sampled_rows": 1000}

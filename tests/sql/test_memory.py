@@ -11,7 +11,7 @@ from config.models import Claim, Evidence, Execution, ProvenCopy
 from config.process.person import Person
 from sql.database import CopyKnownBad, Database, DeletionHeld
 from sql.memory.outlook import PutOff, Throughput
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.databases.platform_database import Platform, claim_one, open_attempt
 
 ANA = Person("ana", "janitor-daemon hold uuid-1 --reason r")
 

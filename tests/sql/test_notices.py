@@ -11,7 +11,7 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from sql.memory.notices import LONGEST_TEXT, UNSTABLE_CHANGES, Cause
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 KEY = "provider:7:unusable"
 

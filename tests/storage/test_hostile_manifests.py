@@ -37,10 +37,10 @@ from storage import manifest as manifest_module
 from storage.keys import INCOMPLETE_MARK, Place
 from storage.manifest import MAXIMUM_SIZE_BYTES, fetch_manifest, make_manifest, read_manifest
 from storage.traffic.transfers import TransferPool
-from tests.faulty_provider import Call, Fault, FaultyProvider
-from tests.manifests import hashed, manifest_of_hashed
-from tests.permissions import Granted
-from tests.racing import Listener, linux_only
+from tests.disks.racing import Listener, linux_only
+from tests.executions.manifests import hashed, manifest_of_hashed
+from tests.executions.permissions import Granted
+from tests.faults.faulty_provider import Call, Fault, FaultyProvider
 from tests.repository import REPOSITORY
 from tests.stories.trees import make_odd_tree, snapshot
 

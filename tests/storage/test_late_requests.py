@@ -23,11 +23,11 @@ from providers.errors import ConditionFailed, ProviderError
 from providers.shared.direct_http import LARGEST_BODY_BYTES
 from providers.sources import BytesSource, Source
 from tests.destinations import Destination
+from tests.executions.sources import PatternSource
 from tests.faults import sftp_liar
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
 from tests.faults.sftp_liar import LyingSftpServer
-from tests.sources import PatternSource
 
 pytestmark = pytest.mark.usefixtures("little_patience")
 
@@ -155,8 +155,8 @@ def test_a_late_file_replaces_nothing(
     """A kind of request for each size: by the program's own connection, by a general client, in parts.
 
     Looked for besides: names that take another way (below), GCS, whose emulator keeps no conditions, in
-    `tests/providers/test_gcs_provider.py`, files of temporary names (below), and whole runs in
-    `tests/stories/test_hosts.py`.
+    `tests/providers/gcs/test_gcs_provider.py`, files of temporary names (below), and whole runs in
+    `tests/stories/hosts/test_hosts.py`.
     """
     until = partial(store_new, source=BytesSource(NEWER))
     with held_up(new_destination(name), MAKES_IT_VISIBLE, until) as (late, others):

@@ -25,7 +25,7 @@ from storage.lease import (
     Lease,
     LeasedProvider,
 )
-from tests.faulty_provider import FaultyProvider
+from tests.faults.faulty_provider import FaultyProvider
 
 
 class Unanswered(Exception):

@@ -24,7 +24,7 @@ from providers.local.provider import LocalProvider
 from providers.sources import BytesSource
 from storage.keys import Place, place_from_uri, place_of
 from storage.manifest import Manifest, fetch_manifest, make_manifest, read_manifest
-from tests.manifests import content_of, manifest_of_hashed
+from tests.executions.manifests import content_of, manifest_of_hashed
 from tests.stories.trees import copy_tree, expected_entries, make_odd_tree
 
 NEVER = threading.Event()

@@ -27,8 +27,8 @@ from storage.manifest import fetch_manifest, make_manifest
 from storage.sending import LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
-from tests.manifests import content_of, hashed
-from tests.permissions import Granted
+from tests.executions.manifests import content_of, hashed
+from tests.executions.permissions import Granted
 
 NEVER = threading.Event()
 PLACE = Place("ejecuciones/uuid-1")

@@ -41,11 +41,11 @@ from storage.manifest import Manifest, read_manifest
 from storage.sending import Assistance, LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
+from tests.databases.platform_database import Platform, claim_one, open_attempt
 from tests.destinations import Destination
+from tests.executions.manifests import content_of
 from tests.faults import http_proxy
-from tests.faults.http_effects import address_of, answer_after, behind, never_answer, refuse, reset_at_once
-from tests.faults.http_proxy import HttpFaultProxy
-from tests.faulty_provider import (
+from tests.faults.faulty_provider import (
     EVERY_CALL,
     Fault,
     FaultyProvider,
@@ -62,8 +62,8 @@ from tests.faulty_provider import (
     store_nothing,
     truncate,
 )
-from tests.manifests import content_of
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.faults.http_effects import address_of, answer_after, behind, never_answer, refuse, reset_at_once
+from tests.faults.http_proxy import HttpFaultProxy
 
 NEVER = threading.Event()
 KEY_PREFIX = "p/ejecuciones/uuid-1"
@@ -526,7 +526,7 @@ AFTER_THE_FIRST = range(2, 1_000_000)
 def test_an_upload_whose_discarding_was_not_answered_does_not_stay(bench: Bench) -> None:
     """The file itself is stored by another one.
 
-    Looked for besides, in `tests/providers/test_s3_uploads.py`: an end whose answer is lost, parts that
+    Looked for besides, in `tests/providers/s3/test_s3_uploads.py`: an end whose answer is lost, parts that
     cannot be listed.
     """
     (bench.directory / "very large.bin").write_bytes(os.urandom(2 * PART_SIZE_BYTES + 5))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
+from tests.databases.lent_databases import LentDatabases
 from tests.destinations import Destination, local_destination
-from tests.lent_databases import LentDatabases
 from tests.stories.forked import ForkedCommands
 from tests.stories.installation import Installation
 

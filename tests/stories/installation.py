@@ -21,7 +21,7 @@ import psycopg2.extras
 
 from sql.database import Database
 from tests.destinations import Destination
-from tests.privileges import WITHOUT_CAPABILITIES
+from tests.disks.privileges import WITHOUT_CAPABILITIES
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.forked import ForkedCommand, ForkedCommands, may_be_forked

@@ -28,9 +28,9 @@ from providers.errors import ProviderUnavailable
 from providers.sources import BytesSource
 from sql.database import Database
 from storage.keys import INCOMPLETE_MARK
+from tests.commands.json_schemas import require_valid
 from tests.destinations import Destination
-from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail, given_up
-from tests.json_schemas import require_valid
+from tests.faults.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail, given_up
 from tests.stories.installation import Installation
 
 EVERYTHING = Scope(None, None, every_byte=False)

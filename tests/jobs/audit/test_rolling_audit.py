@@ -21,7 +21,7 @@ from providers.base import Provider
 from providers.errors import ProviderUnavailable
 from sql.database import Database
 from tests.destinations import Destination
-from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
+from tests.faults.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
 from tests.stories.installation import Installation
 
 UUIDS = ("uno", "dos", "tres")

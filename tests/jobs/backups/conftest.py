@@ -12,11 +12,11 @@ import pyrage
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
+from tests.databases.platform_database import Platform
 from tests.destinations import local_destination
 from tests.jobs.backups.desk import Desk
 from tests.jobs.backups.pairs import Pair
-from tests.platform_database import Platform
-from tests.servers.older_postgres import OlderPostgres
+from tests.servers.postgres.older_postgres import OlderPostgres
 
 NUMBERS = itertools.count(1)
 

@@ -25,8 +25,8 @@ from providers import build_provider
 from providers.base import Provider
 from sql.connection import Row
 from sql.database import Database
+from tests.databases.platform_database import Platform
 from tests.destinations import Destination
-from tests.platform_database import Platform
 
 PREFIX = "sage/principal"
 DESCRIPTION = b'{"database": "sage"}\n'

@@ -24,7 +24,7 @@ from jobs.backups.errors import FullBackupNeeded
 from jobs.backups.files import NAME as BACKUP_NAME
 from jobs.backups.files import SUFFIX, Target, description_name
 from jobs.backups.result import BackupFile
-from tests.lent_databases import DISCONNECTED
+from tests.databases.lent_databases import DISCONNECTED
 
 FIRST = datetime(2026, 3, 2, 3, 0, 0)  # noqa: DTZ001 the local time of a schedule
 SCRIPTS = Path(__file__).parent

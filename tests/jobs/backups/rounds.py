@@ -21,7 +21,7 @@ from jobs.backups.creation.differential import Limits
 from jobs.backups.result import Kind
 from tests.jobs.backups.pairs import Pair
 from tests.jobs.backups.random_databases import RandomDatabase
-from tests.servers.older_postgres import OlderPostgres
+from tests.servers.postgres.older_postgres import OlderPostgres
 
 NUMBERS = itertools.count(100_000)
 DAYS = 2

@@ -13,7 +13,7 @@ from jobs.backups.records import FOLDER, Backup, Beginning, End, Records, readab
 from jobs.backups.result import Kind
 from jobs.context import LeaseLost
 from sql.connection import Row
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 FIRST = Beginning("attempt-1", Kind.FULL, Path("/copias/backup_20260302_030000_FULL.sql.gz"))
 END = End(FIRST.attempt, FIRST.kind, FIRST.path, Contents(1536, "m" * 32, "s" * 64), 3, 10, 1.5)

@@ -21,7 +21,7 @@ from jobs.history import run as history
 from jobs.history.job import JOB
 from jobs.history.settings import HistorySettings
 from jobs.signals import Interruption
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 

@@ -9,7 +9,7 @@ import pytest
 from jobs.logs.check import check_directories
 from jobs.logs.guard import KeptApart
 from jobs.logs.settings import LogsSettings
-from tests.privileges import unprivileged
+from tests.disks.privileges import unprivileged
 
 
 def found(path: Path | str) -> tuple[str, str]:

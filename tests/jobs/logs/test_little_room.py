@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks.small_disk import MEBIBYTE, mounted_small_disk, use_up_inodes, use_up_space
 from tests.jobs.logs.log_files import clean, contents, make_log, require_nothing_left_over, text
-from tests.small_disk import MEBIBYTE, mounted_small_disk, use_up_inodes, use_up_space
 
 DISK_BYTES = 8 * MEBIBYTE
 

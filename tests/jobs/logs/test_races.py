@@ -17,6 +17,7 @@ from jobs.logs.changing import replacement as replacement_module
 from jobs.logs.changing.compression import write_compressed
 from jobs.logs.changing.open_logs import OpenLog
 from jobs.logs.report import LogsReport
+from tests.disks.racing import Listener, Swapper, linux_only, rename_to_free_name
 from tests.files.test_symlink_races import Outcomes
 from tests.jobs.logs.log_files import (
     clean,
@@ -26,7 +27,6 @@ from tests.jobs.logs.log_files import (
     require_nothing_left_over,
     text,
 )
-from tests.racing import Listener, Swapper, linux_only, rename_to_free_name
 from tests.stories.trees import snapshot
 
 CONTENT = text(300_000)

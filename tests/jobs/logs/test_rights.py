@@ -20,12 +20,12 @@ from jobs.logs.changing import open_logs as open_logs_module
 from jobs.logs.changing import replacement as replacement_module
 from jobs.logs.changing.compression import write_compressed
 from jobs.logs.changing.private_directories import REMOVING
+from tests.disks.privileges import NOBODY
+from tests.disks.protection import APPEND_ONLY, protected
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over
-from tests.privileges import NOBODY
-from tests.protection import APPEND_ONLY, protected
 from tests.repository import REPOSITORY
-from tests.skips import MAKE_IMMUTABLE, needs_root, require_right
+from tests.running.skips import MAKE_IMMUTABLE, needs_root, require_right
 
 ACCESS_LIST = "system.posix_acl_access"
 DEFAULT_LIST = "system.posix_acl_default"

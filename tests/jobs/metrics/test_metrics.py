@@ -24,7 +24,7 @@ from jobs.metrics.samples import HEAD, Samples, parsed, sample
 from jobs.metrics.settings import MetricsSettings
 from jobs.report import JobDone
 from sql.database import Database
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.databases.platform_database import Platform, claim_one, open_attempt
 
 ODD_NAME = 'NAS "azul" \\ {a="b"}\nsegundo'
 

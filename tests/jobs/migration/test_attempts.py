@@ -19,8 +19,8 @@ from providers.local.provider import LocalProvider
 from sql.database import Database, DatabaseUnavailable
 from storage.keys import Place
 from storage.traffic.transfers import TransferPool
-from tests.faulty_provider import Fault, FaultyProvider, after
-from tests.platform_database import Platform, claim_one
+from tests.databases.platform_database import Platform, claim_one
+from tests.faults.faulty_provider import Fault, FaultyProvider, after
 
 NEVER = threading.Event()
 PLACE = Place("p/ejecuciones/uuid-1")

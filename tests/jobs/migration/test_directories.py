@@ -13,8 +13,8 @@ import pytest
 from config.errors import SourceUnreadable, UnsafeSource
 from config.models import Execution
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from tests.privileges import unprivileged
-from tests.small_disk import mounted_small_disk
+from tests.disks.privileges import unprivileged
+from tests.disks.small_disk import mounted_small_disk
 
 
 @pytest.fixture

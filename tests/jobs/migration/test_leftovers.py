@@ -31,8 +31,8 @@ from providers.stores import store_of
 from sql.database import Database
 from sql.migration.attempts import Occupied
 from storage.keys import INCOMPLETE_MARK, Place
-from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.databases.platform_database import Platform, claim_one, open_attempt
+from tests.faults.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 
 NEVER = threading.Event()
 PRIMARY, ALTERNATE = 1, 2

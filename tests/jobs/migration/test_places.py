@@ -36,10 +36,10 @@ from storage.keys import Place
 from storage.manifest import read_manifest
 from storage.traffic.transfers import TransferPool
 from storage.uploading.remnants import SourceShrank
+from tests.databases.lent_databases import DISCONNECTED
+from tests.databases.platform_database import Platform, claim_one, open_attempt
 from tests.destinations import Destination
-from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
-from tests.lent_databases import DISCONNECTED
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.faults.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
 
 NEVER = threading.Event()
 COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.CHECKSUM, "ab" * 32)

@@ -28,9 +28,9 @@ from storage import lease
 from storage.keys import Place
 from storage.lease import ClaimLost
 from storage.traffic.transfers import TransferPool
-from tests.faulty_provider import Fault, FaultyProvider, after
-from tests.jobs.migration.test_removal import after_first_unlink
-from tests.platform_database import Platform, claim_one, open_attempt
+from tests.databases.platform_database import Platform, claim_one, open_attempt
+from tests.faults.faulty_provider import Fault, FaultyProvider, after
+from tests.jobs.migration.removal.test_removal import after_first_unlink
 from tests.stories.trees import snapshot
 
 NEVER = threading.Event()

@@ -14,12 +14,11 @@ import pytest
 from config.settings import Settings
 from janitor_daemon import JanitorDaemon
 from jobs.tick import Request, RunOptions
+from tests.databases.platform_database import Platform
 from tests.destinations import Destination, local_destination
-from tests.platform_database import Platform
-from tests.privileges import unprivileged
-from tests.servers.base import S3Server
-from tests.small_disk import mounted_small_disk
-from tests.source_mutations import (
+from tests.disks.privileges import unprivileged
+from tests.disks.small_disk import mounted_small_disk
+from tests.executions.source_mutations import (
     COMPARING_MOMENTS,
     DIGEST_MOMENTS,
     MIGRATION_MOMENTS,
@@ -37,6 +36,7 @@ from tests.source_mutations import (
     problems_at_rest,
     unmount_everything,
 )
+from tests.servers.base import S3Server
 
 SEED = int(os.environ.get("JANITOR_MUTATIONS_SEED", "3"))
 

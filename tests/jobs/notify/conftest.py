@@ -20,7 +20,7 @@ from jobs.report import TickReport
 from jobs.signals import Interruption
 from sql.job_records import JobEnd
 from sql.memory.notices import Cause
-from tests.platform_database import Platform
+from tests.databases.platform_database import Platform
 
 QUIET_DISKS = {"DISK_WARNING_GB": "0.000001", "DISK_CRITICAL_GB": "0.000001"}
 """The machine of the tests may have little room."""

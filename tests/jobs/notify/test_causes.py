@@ -13,8 +13,8 @@ from jobs.notify.causes.every_kind import find_causes
 from jobs.notify.causes.of_hosts import GIGABYTE
 from jobs.report import JobDone, Named, Observed
 from sql.memory.notices import Cause
+from tests.databases.platform_database import Platform
 from tests.jobs.notify.conftest import Teller
-from tests.platform_database import Platform
 
 ADD_PROVIDER = (
     "INSERT INTO janitor_provider_health (provider_id, settings, error_code, error, needs_a_person, host) "

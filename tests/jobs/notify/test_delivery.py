@@ -15,10 +15,10 @@ from jobs.notify.channels import channels_of
 from jobs.notify.message import LONGEST_MESSAGE
 from jobs.notify.outbox import Outbox
 from jobs.notify.run import run
+from tests.databases.platform_database import Platform
 from tests.jobs.notify.conftest import Teller
 from tests.jobs.notify.ntfy import Desk, Ntfy
 from tests.jobs.notify.services import CHAT, TOKEN, MailServer, Telegram, Webhook, error, numbers_in
-from tests.platform_database import Platform
 from tests.servers.authority import PrivateAuthority
 from tests.servers.canned_http import Answer, Request
 

@@ -19,9 +19,9 @@ from jobs.notify import run as notify_run
 from jobs.notify import sending
 from jobs.notify.sending import Result
 from sql.database import Database
+from tests.databases.platform_database import Platform
 from tests.jobs.notify.conftest import Teller
 from tests.jobs.notify.services import numbers_in
-from tests.platform_database import Platform
 
 ABANDONED = 160
 """Deliveries that simply end at a step: nothing runs any more that could tidy up. Processes cost more."""

@@ -23,7 +23,7 @@ from providers import build_provider
 from providers.base import Provider
 from sql.database import Database
 from tests.destinations import Destination, local_destination
-from tests.faulty_provider import Fault, FaultyProvider
+from tests.faults.faulty_provider import Fault, FaultyProvider
 from tests.stories.installation import Installation
 
 

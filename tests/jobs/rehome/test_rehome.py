@@ -21,7 +21,7 @@ from providers.errors import ProviderUnavailable
 from providers.mounts import TRUSTED_NAME
 from sql.database import Database
 from storage import lease
-from tests.faulty_provider import EVERY_CALL, Call, Fault, fail
+from tests.faults.faulty_provider import EVERY_CALL, Call, Fault, fail
 from tests.jobs.rehome.conftest import Away
 from tests.repository import statements_of
 

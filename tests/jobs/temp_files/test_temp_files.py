@@ -29,11 +29,11 @@ from jobs.temp_files.clean import (
     clean_temp_files,
     report_cleaning,
 )
-from tests.file_attributes import clear_attributes, make_immutable
-from tests.privileges import unprivileged
+from tests.disks.file_attributes import clear_attributes, make_immutable
+from tests.disks.privileges import unprivileged
+from tests.disks.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 from tests.repository import REPOSITORY
-from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, needs_root, require_right
-from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
+from tests.running.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, needs_root, require_right
 
 NEVER = threading.Event()
 RETENTION_HOURS = 24.0

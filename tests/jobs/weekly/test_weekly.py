@@ -22,8 +22,8 @@ from jobs.weekly.job import JOB
 from jobs.weekly.run import check, preview, run
 from jobs.weekly.settings import WeeklySettings
 from sql.job_records import JobEnd
+from tests.databases.platform_database import Platform
 from tests.jobs.notify.services import MailServer
-from tests.platform_database import Platform
 from tests.servers.authority import PrivateAuthority
 
 SENT_TO = "guardia@sage.test"

@@ -1,0 +1,1 @@
+"""Words and amounts, as operators write and read them."""

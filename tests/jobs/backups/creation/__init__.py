@@ -1,0 +1,1 @@
+"""How a backup is made: exact, or not at all."""

@@ -1,0 +1,1 @@
+"""Backups at providers and in the mail."""

@@ -1,0 +1,1 @@
+"""Rows written anew from what providers have."""

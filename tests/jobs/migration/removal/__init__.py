@@ -1,0 +1,1 @@
+"""Local copies that are removed, or stay."""

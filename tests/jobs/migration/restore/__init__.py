@@ -1,0 +1,1 @@
+"""Copies brought back."""

@@ -1,0 +1,1 @@
+"""What the providers that speak HTTP have in common."""

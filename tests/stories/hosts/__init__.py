@@ -1,0 +1,1 @@
+"""Stories of hosts and processes: several at once, stopped, killed, without disk or database."""

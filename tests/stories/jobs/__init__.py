@@ -1,0 +1,1 @@
+"""Stories of the tick and of the jobs beside the migration."""

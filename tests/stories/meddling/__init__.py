@@ -1,0 +1,1 @@
+"""Stories of what others did to rows, directories, copies and places."""

@@ -1,0 +1,1 @@
+"""Stories of providers that fail, and of lines to them."""
