@@ -10,8 +10,8 @@ INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-in
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" pyproject.toml
 
-# Each process starts servers of its own, so more of them would cost more than they bring.
-IN_PARALLEL := --numprocesses=4 --dist=worksteal
+# Tests wait for half of their time, so three processes keep a processor busy; each starts servers of its own.
+IN_PARALLEL := --numprocesses=6 --dist=worksteal
 
 # A virtual environment whose Python is gone (uninstalled, upgraded) is made anew.
 WITHOUT_PYTHON := $(shell $(IN_VENV) -c "" 2>/dev/null || echo without-python)
