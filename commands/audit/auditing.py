@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -89,10 +88,10 @@ class Audit:
                 at.error = "no se puede usar; check dice por qué"
                 continue
             at.executions += 1
-            begun = time.monotonic()
+            begun = self.records.now()
             examined = examine(provider, copy, self.pool, self.stop, every_byte=True)
             if examined.is_telling:
-                self.records.note(copy, examined.as_recorded(), time.monotonic() - begun)
+                self.records.note(copy, examined.as_recorded(), begun)
             at.checked[examined.checked] += 1
             if examined.state is not State.WHOLE and self.records.is_unchanged(copy):
                 report.findings.append(self._of_copy(copy, examined))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from sql.connection import Row
@@ -91,13 +92,18 @@ class Records:
             return []
         return [row["execution_id"] for row in self.query("list_bad", {"provider_id": provider_id})]
 
-    def note(self, copy: Copy, found: Mapping[str, object], seconds: float) -> None:
+    def now(self) -> datetime:
+        """The time by the database's clock. Read before a copy is: a host's own may stand still while it sleeps."""
+        now: datetime = self.query("read_clock", {})[0]["now"]
+        return now
+
+    def note(self, copy: Copy, found: Mapping[str, object], begun: datetime) -> None:
         """Record what an operator's audit found of a copy, so that nobody trusts, or doubts, it for an older reason.
 
-        `seconds`: how long ago the reading began.
+        `begun`: what `now` said before the reading.
         """
         if self.has_results:
-            self.query("note_audit_by_hand", {**copy.location, **found, "seconds": seconds})
+            self.query("note_audit_by_hand", {**copy.location, **found, "begun": begun})
 
     def sample(self, size: int, provider_id: int | None) -> list[Copy]:
         """Some copies at random."""

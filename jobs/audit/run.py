@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import NamedTuple
 
 from config.logs import emit, one_line
@@ -94,6 +95,7 @@ class _Run:
         if provider is None:
             self._counts["unread"] += 1
             return
+        begun = self._records.now()
         examined = examine(provider, copy, self._pool, self._context.interruption, every_byte=True)
         if examined.state is State.UNREADABLE:
             self._counts["unread"] += 1
@@ -103,13 +105,13 @@ class _Run:
             return
         self._counts["audited"] += 1
         self._counts["audited_bytes"] += copy.size_bytes or 0
-        self._note(copy, examined)
+        self._note(copy, examined, begun)
         if examined.state is not State.WHOLE:
             self._counts["bad"] += 1
             self._tell(copy, examined, "no está entera")
 
-    def _note(self, copy: Copy, examined: Examined) -> None:
-        self._context.query("note_audit", {**copy.location, **examined.as_recorded()})
+    def _note(self, copy: Copy, examined: Examined, begun: datetime) -> None:
+        self._context.query("note_audit", {**copy.location, **examined.as_recorded(), "begun": begun})
 
     def _tell(self, copy: Copy, examined: Examined, what: str) -> None:
         uuid, where = one_line(copy.uuid), self._providers.name(copy.provider_id)

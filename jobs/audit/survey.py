@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -223,10 +222,10 @@ class Survey:
             for copy in self._records.find([execution_id]):
                 if copy.provider_id != self._provider.id:
                     continue
-                begun = time.monotonic()
+                begun = self._records.now()
                 examined = examine(self._provider, copy, self._pool, self._stop, every_byte=every_byte)
                 if examined.is_telling:
-                    self._records.note(copy, examined.as_recorded(), time.monotonic() - begun)
+                    self._records.note(copy, examined.as_recorded(), begun)
                 if examined.state is State.WHOLE:
                     evidence.append(examined.checked)
                 elif self._records.is_unchanged(copy):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -420,6 +421,13 @@ NOTE_DAMAGED = (
 )
 
 
+NOTE_WHOLE_TOMORROW = (
+    "INSERT INTO janitor_audits (execution_id, provider_id, uri, audited_at, state, evidence) "
+    "SELECT execution_id, provider_id, uri, now() + interval '1 day', 'whole', 'read-back' "
+    "FROM janitor_migrations WHERE uuid = 'uno'"
+)
+
+
 def require_refused(auditing: Auditing, why: str) -> None:
     """A tick fails to remove the directory, says why, and leaves all of it there."""
     run = auditing.installation.run("--migrate-only")
@@ -543,16 +551,31 @@ def test_a_sample_is_recorded_too(auditing: Auditing) -> None:
         "UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE uuid = 'uno'",
     ],
 )
-def test_what_was_read_says_nothing_of_what_came_later(auditing: Auditing, change: str) -> None:
-    """While a whole copy is read, another audit finds it damaged, or its row points elsewhere."""
+@pytest.mark.parametrize("scope", [EVERY_BYTE, Scope(None, 2, every_byte=True)], ids=["all", "sample"])
+def test_what_was_read_says_nothing_of_what_came_later(
+    auditing: Auditing, monkeypatch: pytest.MonkeyPatch, change: str, scope: Scope
+) -> None:
+    """While a whole copy is read, another audit finds it damaged, or its row points elsewhere. Nothing that this host
+    measures tells how long ago that is: while it sleeps its clock stands still, and what it sends may arrive late.
+    """
+    began = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: began)
 
     def change_it(call: Call) -> Any:
         auditing.installation.execute(change)
         return call.proceed()
 
     auditing.faults = [Fault("open", change_it, key="*uno.manifest.json")]
-    auditing.audit(EVERY_BYTE)
+    auditing.audit(scope)
     assert recorded(auditing).get("uno") == ("damaged" if change == NOTE_DAMAGED else None)
+
+
+def test_a_result_from_the_future_is_replaced(auditing: Auditing) -> None:
+    """The database's clock was ahead: nobody waits until it gets there."""
+    damage(auditing)
+    auditing.installation.execute(NOTE_WHOLE_TOMORROW)
+    auditing.audit(EVERY_BYTE)
+    assert recorded(auditing)["uno"] == "damaged"
 
 
 def test_a_role_that_only_reads_audits_as_well_and_is_told_that_nothing_is_recorded(auditing: Auditing) -> None:

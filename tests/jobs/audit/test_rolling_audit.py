@@ -138,6 +138,23 @@ def test_a_notice_ends_once_the_copy_is_proven_again(rolling: Rolling) -> None:
     assert _notice(rolling)["state"] == "ok"
 
 
+def test_what_was_read_says_nothing_of_what_came_later(rolling: Rolling) -> None:
+    """While a whole copy is read, an operator's audit finds it damaged."""
+    rolling.run()
+    rolling.installation.execute("UPDATE janitor_audits SET audited_at = now() - interval '31 days'")
+
+    def change_it(call: Call) -> Any:
+        rolling.installation.execute("UPDATE janitor_audits SET state = 'damaged', audited_at = now()")
+        return call.proceed()
+
+    rolling.faults = [Fault("open", change_it, key="*uno.manifest.json")]
+    rolling.run()
+    (row,) = rolling.installation.rows(
+        "SELECT state FROM janitor_audits JOIN ejecuciones_yaml ON id = execution_id WHERE uuid = 'uno'"
+    )
+    assert row["state"] == "damaged"
+
+
 def _notice(rolling: Rolling) -> dict[str, Any]:
     (notice,) = rolling.installation.rows("SELECT state, text FROM janitor_causes WHERE cause = 'audit:copies'")
     return notice
