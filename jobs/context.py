@@ -15,7 +15,7 @@ from jobs.job import Job, Outcome
 from jobs.report import JobDone, TickReport
 from sql.connection import Row
 from sql.database import Database, DatabaseError
-from sql.memory.notices import Cause
+from sql.memory.notices import Cause, Held
 
 Judgment = Callable[[Database, Settings], Iterable[str]]
 """Returns what needs a person now, in Spanish, one line each."""
@@ -69,6 +69,11 @@ class Context(NamedTuple):
         """How long this run still holds a platform job if nothing renews its lease; `None` if it no longer does."""
         return self.database.job_records.lease_seconds_left(self.job.name, self.fencing_token)
 
+    @property
+    def held(self) -> Held:
+        """The job of the platform that this run holds, if it is one."""
+        return Held(self.job.name, self.fencing_token)
+
     def say(self, event: str, text: str, level: int = logging.INFO) -> None:
         """Report to operators, in Spanish and on one line. `event` is its stable English name."""
         emit(level, event, text, job=self.job.name)
@@ -77,13 +82,13 @@ class Context(NamedTuple):
         """Note the state of a cause; operators get a notice only when that changes. A dry run notes nothing.
 
         `key` is the cause's stable English name, such as `backup:too_old`; `state` is one of `STATES` in
-        `sql.memory.notices`; `text` is Spanish and one line. Costs one statement. An error of the database is logged
-        and does not stop the job. Raises `ValueError` for an unknown state.
+        `sql.memory.notices`; `text` is Spanish and one line. Costs one statement. A run that was overtaken notes
+        nothing. An error of the database is logged and does not stop the job. Raises `ValueError` for an unknown state.
         """
         if self.dry_run:
             return
         try:
-            self.database.notices.note((Cause(key, state, text),))
+            self.database.notices.note((Cause(key, state, text),), self.held)
         except DatabaseError as error:
             self.say("notice_not_noted", f"No se pudo anotar el aviso {key}: {one_line(error)}", logging.WARNING)
 

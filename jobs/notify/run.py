@@ -28,7 +28,7 @@ def run(context: Context) -> Outcome:
     channels = channels_of(context.own_settings)
     outbox = Outbox(context.query, channels)
     notices = context.database.notices
-    notices.note(find_causes(context))
+    notices.note(find_causes(context), context.held)
     if outbox.renew():
         notices.copy_to_platform()
     delivered, failed = _tell(context, outbox, started + DELIVERY_SECONDS)

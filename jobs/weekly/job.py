@@ -29,6 +29,7 @@ JOB = Job(
     when_off="indique JANITOR_REPORT_DAY (el lunes es 0) y una dirección de correo en JANITOR_NOTIFY_URLS",
     rights={
         "janitor_weekly_reports": "SELECT, INSERT, UPDATE",
+        "janitor_jobs": "SELECT",
         "janitor_runs": "SELECT",
         "janitor_job_runs": "SELECT",
         "janitor_attempts": "SELECT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from datetime import date, datetime
 from email.message import EmailMessage
@@ -38,15 +39,17 @@ def run(context: Context) -> Outcome:
     for mailbox in mailboxes:
         context.require_going_on()
         key = {"due_on": due_on.isoformat(), "sent_to": ", ".join(mailbox.recipients)}
-        if not context.query("claim_report", {**key, "is_asked_for": context.is_asked_for}):
+        attempt = secrets.token_hex(8)
+        if not context.query("claim_report", {**key, "attempt": attempt, "is_asked_for": context.is_asked_for}):
             continue
         report = report or gather(context.database, context.settings, DAYS, judgment)
         text = "\n".join(map(one_line, lines(report))) + "\n"
         message = message_of(mailbox, f"Janitor Daemon: {period(report)}", text, page(report))
+        context.require_going_on()  # by now another host may be sending it
         try:
             send(mailbox, message)
         except MailNotSent as error:
-            failures.append(_not_sent(context, key, error))
+            failures.append(_not_sent(context, {**key, "attempt": attempt}, error))
             continue
         context.query("note_sent", key)
         context.say("weekly_report_sent", f"Informe semanal enviado a {one_line(key['sent_to'])}")
@@ -54,10 +57,10 @@ def run(context: Context) -> Outcome:
     return Outcome({"sent": sent} if sent else {}, tuple(failures))
 
 
-def _not_sent(context: Context, key: dict[str, str], error: MailNotSent) -> str:
+def _not_sent(context: Context, tried: dict[str, str], error: MailNotSent) -> str:
     if not error.may_have_arrived:
-        context.query("note_refused", key)
-    text = f"el informe semanal no llegó a {one_line(key['sent_to'])}: {one_line(error)}"
+        context.query("note_refused", tried)
+    text = f"el informe semanal no llegó a {one_line(tried['sent_to'])}: {one_line(error)}"
     context.say("weekly_report_not_sent", text, logging.WARNING)
     return text
 

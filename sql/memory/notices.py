@@ -46,6 +46,17 @@ class Cause(NamedTuple):
     """What operators read, in Spanish and on one line: what is wrong and what to do, or that it is well again."""
 
 
+class Held(NamedTuple):
+    """The job of the platform that a run holds, by its name and fencing token."""
+
+    job: str = ""
+    fencing_token: int = 0
+    """0: it holds none, and needs none."""
+
+
+NONE_HELD = Held()
+
+
 class Notices:
     """Writes the states of causes, and with each change its notice."""
 
@@ -53,8 +64,9 @@ class Notices:
         self._connection = connection
         self._host = host
 
-    def note(self, causes: Iterable[Cause]) -> int:
-        """Note the states of causes; return how many notices that made. What is noted twice makes one notice.
+    def note(self, causes: Iterable[Cause], held: Held = NONE_HELD) -> int:
+        """Note the states of causes; return how many notices that made. What is noted twice makes one notice. A run
+        that has lost the job it held notes nothing: its view is an old one.
 
         Raises `ValueError` for an unknown state, and otherwise as `Connection.query`.
         """
@@ -63,6 +75,7 @@ class Notices:
             return 0
         parameters = {
             "causes": ToldJson(noted), "unstable_changes": UNSTABLE_CHANGES, "unstable_hours": UNSTABLE_HOURS,
+            "job": held.job, "fencing_token": held.fencing_token,
         }  # fmt: skip
         made = self._connection.query("note_causes", parameters)
         if made:

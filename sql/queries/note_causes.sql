@@ -1,5 +1,6 @@
 -- One statement, so that a state and the notice of its change are written together. A state that is repeated changes
 -- nothing, and neither does this statement when it is sent twice.
+-- A job of the platform gives its name and token: one that was overtaken writes nothing.
 -- told_at becomes now() if operators are to be told: of the first failure, of a worse state and of the recovery. From
 -- the change on that makes a cause unstable, only states worse than any reported since are reported.
 WITH noted AS (
@@ -10,7 +11,14 @@ WITH noted AS (
     INSERT INTO janitor_causes AS known (cause, state, severity, text, host, told_severity)
     SELECT noted.cause, noted.state, noted.severity, noted.text, noted.host, noted.severity
     FROM noted
-    WHERE noted.state <> 'ok' OR EXISTS (SELECT FROM janitor_causes AS old WHERE old.cause = noted.cause)
+    WHERE (noted.state <> 'ok' OR EXISTS (SELECT FROM janitor_causes AS old WHERE old.cause = noted.cause))
+      AND (
+            %(fencing_token)s = 0
+            OR EXISTS (
+                SELECT FROM janitor_jobs
+                WHERE job = %(job)s AND host = '' AND fencing_token = %(fencing_token)s AND lease_expires_at > now()
+            )
+        )
     ORDER BY noted.cause
     ON CONFLICT (cause) DO UPDATE SET
         state = excluded.state,

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from sql.memory.notices import LONGEST_TEXT, UNSTABLE_CHANGES, Cause
+from sql.memory.notices import LONGEST_TEXT, UNSTABLE_CHANGES, Cause, Held
 from tests.databases.platform_database import Platform
 
 KEY = "provider:7:unusable"
@@ -49,6 +49,24 @@ def test_a_recovery_is_reported_once_and_a_cause_that_was_always_well_is_not_kep
     assert told(platform, "ok", "needs_person", "ok", "ok") == ["first", "recovered"]
     assert told(platform, "ok", "ok", key="disk:full") == []
     assert platform.value("SELECT count(*) FROM janitor_causes") == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "lease_seconds", "kinds"), [(7, 60, ["first"]), (6, 60, []), (7, -1, [])], ids=["held", "lost", "over"]
+)
+def test_a_run_that_lost_its_job_notes_nothing(
+    platform: Platform, token: int, lease_seconds: int, kinds: list[str]
+) -> None:
+    """Its host slept meanwhile: what it has found is old, and its successor may have found otherwise."""
+    platform.sql("TRUNCATE janitor_jobs")
+    platform.sql(
+        "INSERT INTO janitor_jobs (job, host, run_id, held_by, fencing_token, tries, last_started_at, "
+        "lease_expires_at) VALUES ('drill', '', 1, 'sur', 7, 1, now(), now() + make_interval(secs => %s))",
+        lease_seconds,
+    )
+    platform.database().notices.note([Cause(KEY, "failed", "falla")], Held("drill", token))
+    assert [row["kind"] for row in platform.sql("SELECT kind FROM janitor_notices")] == kinds
+    assert platform.value("SELECT count(*) FROM janitor_causes") == len(kinds)
 
 
 def test_a_cause_that_keeps_changing_is_reported_once_as_unstable(platform: Platform) -> None:

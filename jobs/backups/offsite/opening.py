@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from jobs.backups.offsite.encryption import identities_of
 from jobs.backups.offsite.fetching import Fetcher
 from jobs.backups.offsite.stores import Stores, rows_in
 from jobs.backups.records import FOLDER, Backup, Records
+from sql.connection import Row
 from sql.database import Database
 
 
@@ -36,6 +37,11 @@ class Opened:
         return here + [f"el proveedor {self.stores.name_of(copy.provider_id)}: {copy.spot.key}" for copy in copies]
 
 
+def _query_by_hand(database: Database, name: str, parameters: Mapping[str, object]) -> list[Row]:
+    """Run one of the job's statements for an operator, who holds no job of the platform."""
+    return database.job_query(FOLDER, name, {"job": "", "fencing_token": 0, **parameters})
+
+
 @contextlib.contextmanager
 def opened(
     settings: Settings, interruption: threading.Event, identity: Path | None = None, prefix: str | None = None
@@ -48,7 +54,7 @@ def opened(
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         database.connect()
         database.require_current_schema()
-        query = partial(database.job_query, FOLDER)
+        query = partial(_query_by_hand, database)
         records, copies = Records(query, settings.host), Copies(query)
         with contextlib.closing(Stores(partial(rows_in, database, prefix), interruption)) as stores:
             shelf = Shelf(tuple(records.all()), settings.host)

@@ -1,4 +1,5 @@
 -- What is found again, at the next try, is reported once. A proof that fails leaves the instant of the last good one.
+-- A run that was overtaken records nothing, as its successor may have found more. Who asks by hand has no token, but 0.
 WITH before AS (
     SELECT id_backup, verification_error FROM janitor_backups WHERE id_backup = %(id)s
 ), noted AS (
@@ -6,6 +7,10 @@ WITH before AS (
     SET verified_at = CASE WHEN %(error)s::text IS NULL THEN now() ELSE verified_at END,
         verification_seconds = %(seconds)s, verification_error = %(error)s
     WHERE id_backup = %(id)s
+      AND (
+            %(fencing_token)s = 0
+            OR EXISTS (SELECT FROM janitor_jobs WHERE job = %(job)s AND host = '' AND fencing_token = %(fencing_token)s)
+        )
     RETURNING id_backup
 )
 INSERT INTO notificaciones (tipo, titulo, mensaje, semaforo)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.files import Contents
+from jobs.backups.keeping.recovery import close_cut_off
+from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import FOLDER, Backup, Beginning, End, Records, readable_size
 from jobs.backups.result import Kind
 from jobs.context import LeaseLost
@@ -93,6 +95,25 @@ def test_a_failed_verification_takes_the_proof_back(platform: Platform) -> None:
     records.note_verified(only(records), 2.0, "dañada")
     assert (only(records).verified, only(records).verification_error) == (None, "dañada")
     assert only(records).last_proof is not None
+
+
+def test_a_host_that_slept_past_its_lease_changes_nothing_of_its_successors(platform: Platform) -> None:
+    """It wakes right before it closes what killed runs left, or when its proof ends. Looked for in every statement of
+    the job: all others write only what is of its own host, whose lock it holds, and what it has made itself.
+    """
+    hold(platform)
+    asleep, successor = records_of(platform), records_of(platform, token=2)
+    platform.sql("UPDATE janitor_jobs SET fencing_token = 2, held_by = 'host-2'")
+    successor.begin(FIRST, "SCHEDULER")
+    close_cut_off(Shelf(tuple(asleep.all()), "host-1"), asleep)
+    assert only(successor).state == "EN_PROCESO"
+    assert platform.sql("SELECT FROM notificaciones") == []
+    successor.finish(END, "hecho")
+    successor.note_verified(only(successor), 1.0, "dañada")
+    asleep.note_verified(only(asleep), 2.0)
+    assert only(successor).verification_error == "dañada"
+    records_of(platform, token=0).note_verified(only(successor), 2.0)  # by hand
+    assert only(successor).verification_error is None
 
 
 @pytest.mark.parametrize(

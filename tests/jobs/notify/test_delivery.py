@@ -186,6 +186,16 @@ def test_a_run_that_was_overtaken_sends_nothing(teller: Teller, webhook: Webhook
     assert numbers_in(webhook.messages) == [1]
 
 
+def test_a_run_that_was_overtaken_notes_nothing(teller: Teller, platform: Platform) -> None:
+    """Of any job: what it saw before its host slept is old."""
+    overtaken = teller.context()
+    overtaken.notify("watch:nas", "failed", "falla")
+    assert platform.value("SELECT state FROM janitor_causes WHERE cause = 'watch:nas'") == "failed"
+    teller.context().notify("watch:nas", "ok", "ya no falla")
+    overtaken.notify("watch:nas", "needs_person", "falla más")
+    assert platform.value("SELECT state FROM janitor_causes WHERE cause = 'watch:nas'") == "ok"
+
+
 def test_old_notices_are_deleted(teller: Teller, platform: Platform) -> None:
     teller.note("failed")
     teller.tick()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -12,15 +12,17 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from commands.status.words import in_need_of_a_person
 from config.errors import ConfigurationError
-from config.settings import load_settings
+from config.settings import Settings, load_settings
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.context import Context
+from jobs.context import Context, LeaseLost
 from jobs.job import Outcome
 from jobs.report import TickReport
 from jobs.signals import Interruption
 from jobs.weekly.job import JOB
 from jobs.weekly.run import check, preview, run
 from jobs.weekly.settings import WeeklySettings
+from sql.connection import Row
+from sql.database import Database
 from sql.job_records import JobEnd
 from tests.databases.platform_database import Platform
 from tests.jobs.notify.services import MailServer
@@ -137,6 +139,51 @@ def test_what_may_have_arrived_is_repeated_once_and_no_more(mails: tuple[Mails, 
         assert len(send(platform, environment).failures) == 1
     assert send(platform, environment) == Outcome()
     assert len(server.messages) == 2
+
+
+@pytest.mark.parametrize("trouble", ["", "refused"])
+def test_an_answer_of_the_database_that_is_lost_changes_no_count(
+    mails: tuple[Mails, Platform, dict[str, str]], monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Each statement is sent twice. What may have arrived is still repeated once and no more."""
+    server, platform, environment = mails
+    ask = Database.job_query
+
+    def ask_twice(database: Database, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
+        ask(database, folder, name, parameters)
+        return ask(database, folder, name, parameters)
+
+    monkeypatch.setattr(Database, "job_query", ask_twice)
+    for server.trouble in (*filter(None, (trouble, trouble)), "cut", "cut", "cut"):
+        send(platform, environment)
+    assert len(server.messages) == 2
+
+
+def test_a_host_that_slept_past_its_lease_sends_nothing(mails: tuple[Mails, Platform, dict[str, str]]) -> None:
+    """It slept while it gathered what to say; the other host has sent the report meanwhile."""
+    server, platform, environment = mails
+
+    def sleep(_database: Database, _settings: Settings) -> list[str]:
+        platform.sql("UPDATE janitor_jobs SET lease_expires_at = now() - interval '1 second'")
+        assert send(platform, environment, "sur").counts == {"sent": 1}
+        return []
+
+    asleep = context_of(platform, environment, is_asked=False)._replace(judgment=sleep)
+    with pytest.raises(LeaseLost):
+        run(asleep)
+    assert len(server.messages) == 1
+
+
+def test_a_host_that_slept_past_its_lease_counts_no_try(mails: tuple[Mails, Platform, dict[str, str]]) -> None:
+    server, platform, environment = mails
+    asleep = context_of(platform, environment, is_asked=False)
+    platform.sql("UPDATE janitor_jobs SET lease_expires_at = now() - interval '1 second'")
+    server.trouble = "cut"
+    run(context_of(platform, environment, "sur", is_asked=False))
+    (row,) = platform.sql("SELECT due_on::text, sent_to, tries FROM janitor_weekly_reports")
+    tried = {"due_on": row["due_on"], "sent_to": row["sent_to"], "attempt": "dormida", "is_asked_for": False}
+    assert asleep.query("claim_report", tried) == []
+    assert platform.value("SELECT tries FROM janitor_weekly_reports") == row["tries"] == 1
 
 
 def test_what_was_refused_is_reported_and_repeated_until_it_is_taken(
