@@ -21,6 +21,7 @@ from jobs.schedule import NEVER_RUN, EveryTick
 from jobs.tick import KNOWN_ERRORS, Plan, plan_of
 from sql.database import Database, DatabaseError
 from sql.job_records import JobsSeen
+from sql.rights import described
 
 OUTCOMES = {"done": "bien", "failed": "con error", "interrupted": "interrumpido", "put_off": "a medias"}
 
@@ -59,7 +60,8 @@ def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
             yield from _refused(job, settings, reason)
             continue
         if missing := database.missing_job_rights(job.rights):
-            yield bad(f"trabajo {job.name}", f"al usuario de la base de datos le falta permiso de {', '.join(missing)}")
+            text = f"al usuario de la base de datos le falta permiso de {described(missing)}"
+            yield bad(f"trabajo {job.name}", text)
         if job.check is not None:
             context = Context(job, settings, plan.own_settings, database, now, threading.Event(), dry_run=True)
             yield from whole(f"trabajo {job.name}", partial(_findings, job.check, context))

@@ -97,7 +97,9 @@ class Job(NamedTuple):
     when_off: str = ""
     """What `jobs` shows while it is off: what to set, in Spanish."""
     rights: Mapping[str, str] = NOTHING
-    """The rights that its statements need, by table: `"SELECT, DELETE"`. A run and `check` require them."""
+    """The rights that its statements need, by table: `"SELECT, DELETE"`; `"EXECUTE"` by the function with the types of
+    its arguments. A run and `check` require them.
+    """
     optional_rights: Mapping[str, str] = NOTHING
     """Rights of statements that it leaves out if it lacks them. The job itself checks them."""
     counts: Mapping[str, Words] = NOTHING

@@ -31,6 +31,7 @@ from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
 from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError, database_identity
 from sql.job_records import JobEnd, JobsSeen
+from sql.rights import described
 
 Story = Callable[[], Outcome]
 """Runs a job whose order and policy the daemon itself holds."""
@@ -303,7 +304,7 @@ class Tick:
 
     def _require_rights(self, job: Job) -> None:
         if job.rights and (missing := self._database.missing_job_rights(job.rights)):
-            raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
+            raise SchemaError(f"el usuario de la base de datos no tiene permiso de {described(missing)}")
 
     def _end_of(self, plan: Plan, ended: tuple[str, Outcome]) -> JobEnd:
         name, outcome = ended

@@ -9,6 +9,7 @@ from config.models import LEASE_SECONDS
 from config.process.early_signals import EXIT_SIGNAL_BASE
 from sql.connection import Row
 from sql.job_records import JobEnd, JobRecords, JobsSeen, jobs_seen
+from sql.rights import MissingRight
 from sql.session import Session
 from sql.texts import ToldJson
 
@@ -60,10 +61,10 @@ class Runs(Session):
         """The same, without waiting for a lost database or repeating what was refused."""
         return self._connection.query_once(f"{folder}/{name}", parameters)
 
-    def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
-        """The rights on tables that a job needs and this role lacks, in words."""
+    def missing_job_rights(self, rights: Mapping[str, str]) -> list[MissingRight]:
+        """The rights on tables and functions that a job needs and this role lacks."""
         if not rights:
             return []
-        pairs = [(table, right) for table, names in rights.items() for right in names.split(", ")]
-        parameters = {"tables": [table for table, _ in pairs], "rights": [right for _, right in pairs]}
-        return [row["missing"] for row in self._connection.query("find_missing_job_rights", parameters)]
+        pairs = [(name, right) for name, of_it in rights.items() for right in of_it.split(", ")]
+        parameters = {"names": [name for name, _ in pairs], "rights": [right for _, right in pairs]}
+        return [MissingRight(**row) for row in self._connection.query("find_missing_job_rights", parameters)]

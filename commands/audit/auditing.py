@@ -22,6 +22,7 @@ from jobs.audit.survey import Orphan, Survey
 from jobs.migration.directories import DirectoryJudge
 from jobs.provider_set import ProviderSet
 from sql.database import Database
+from sql.rights import described
 from storage.keys import shared_prefix
 from storage.traffic.pace import Traffic
 from storage.traffic.transfers import TransferPool
@@ -177,6 +178,6 @@ def _has_results(database: Database) -> bool:
     missing = database.missing_job_rights({"janitor_audits": "SELECT, INSERT, UPDATE"})
     if not missing and not database.ask("is_read_only")[0]["read_only"]:
         return True
-    why = f"falta permiso de {', '.join(missing)}" if missing else "la base de datos solo admite lecturas"
+    why = f"falta permiso de {described(missing)}" if missing else "la base de datos solo admite lecturas"
     emit(logging.WARNING, "audit_not_recorded", f"Lo que se encuentre no queda anotado: {why}")
     return False

@@ -21,6 +21,7 @@ JOB = Job(
         "janitor_jobs": "SELECT",
         "janitor_migrations": "SELECT",
         "janitor_audit": "SELECT",
+        "janitor_prune_audit(INTEGER, TEXT)": "EXECUTE",
     },
     optional_rights={"janitor_jobs": "DELETE"},
     counts={

@@ -1,10 +1,13 @@
--- The rights that one job needs and this role lacks; the schema check reports missing tables.
-SELECT needed.right_name || ' en ' || needed.table_name AS missing
-FROM unnest(%(tables)s::text[], %(rights)s::text[]) AS needed (table_name, right_name)
-WHERE to_regclass(needed.table_name) IS NOT NULL
-  AND NOT CASE
+-- The rights that one job needs and this role lacks; the schema check reports missing tables. A name with parentheses is
+-- that of a function.
+SELECT needed.right_name AS right, needed.name, quote_ident(current_user) AS role
+FROM unnest(%(names)s::text[], %(rights)s::text[]) AS needed (name, right_name)
+WHERE NOT CASE
+    WHEN needed.right_name = 'EXECUTE' THEN
+        to_regprocedure(needed.name) IS NULL OR has_function_privilege(to_regprocedure(needed.name), 'EXECUTE')
+    WHEN to_regclass(needed.name) IS NULL THEN true
     WHEN needed.right_name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
-    THEN has_any_column_privilege(needed.table_name, needed.right_name)
-    ELSE has_table_privilege(needed.table_name, needed.right_name)
+    THEN has_any_column_privilege(needed.name, needed.right_name)
+    ELSE has_table_privilege(needed.name, needed.right_name)
 END
-ORDER BY 1
+ORDER BY needed.right_name || needed.name

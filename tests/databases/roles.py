@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from tests.stories.installation import Installation
@@ -20,8 +20,11 @@ OF_EVERY_RUN = (
 )
 """What the README says that a run needs, but for what single jobs need besides."""
 
-OF_HISTORY = ("GRANT EXECUTE ON FUNCTION janitor_prune_audit(INTEGER, TEXT) TO {role}",)
-"""What the job `history` needs besides its rights on tables."""
+
+def granted(rights: Mapping[str, str]) -> Iterator[str]:
+    """The statements that grant what a job names as its rights."""
+    for name, of_it in rights.items():
+        yield f"GRANT {of_it} ON {'FUNCTION ' if name.endswith(')') else ''}{name} TO {{role}}"
 
 
 @contextlib.contextmanager

@@ -32,12 +32,14 @@ from demo.servers.process import free_port
 from jobs.context import Context
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
+from jobs.report import TickReport
 from jobs.schedule import Schedule
 from jobs.signals import Interruption
 from jobs.tick import plan_of
+from sql.connection import Connection, Parameters, Row
 from sql.database import Database
-from tests.databases.roles import OF_EVERY_RUN, OF_HISTORY, role_with
-from tests.destinations import Destination
+from tests.databases.roles import OF_EVERY_RUN, granted, role_with
+from tests.destinations import Destination, local_destination
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
@@ -48,6 +50,7 @@ ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", 
 """In which jobs come in a tick; after them what concerns the whole tick."""
 
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+OF_FUNCTIONS = {"EXECUTE"}
 
 JOBS = all_jobs()
 each_job = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
@@ -208,7 +211,8 @@ def test_a_job_is_off_while_none_of_its_switches_is_set(job: Job, tmp_path: Path
 @each_job
 def test_a_job_names_the_rights_of_all_its_statements(job: Job) -> None:
     """Those of the migration are in `find_missing_rights.sql`, with those of every run."""
-    assert all(right in RIGHTS for rights in job.rights.values() for right in rights.split(", "))
+    for name, rights in job.rights.items():
+        assert set(rights.split(", ")) <= (OF_FUNCTIONS if name.endswith(")") else RIGHTS), name
     if job.run is None and job.observer is None:
         return
     for path in (REPOSITORY / job.folder / "queries").glob("*.sql"):
@@ -216,6 +220,19 @@ def test_a_job_names_the_rights_of_all_its_statements(job: Job) -> None:
         for right, table in tables_of(statement):
             named = f"{job.rights.get(table, '')}, {job.optional_rights.get(table, '')}".split(", ")
             assert right in named, f"{path.name}: {right} on {table}"
+        for function in closed_functions():
+            is_called = re.search(rf"\b{function.partition('(')[0]}\(", statement)
+            assert not is_called or job.rights.get(function) == "EXECUTE", f"{path.name}: EXECUTE on {function}"
+
+
+@functools.cache
+def closed_functions() -> frozenset[str]:
+    """The functions of the program that only those may call to whom they were granted."""
+    paths = [*(REPOSITORY / "sql/upgrades").glob("*.sql"), *(REPOSITORY / "jobs").glob("*/upgrades/*.sql")]
+    text = "".join(path.read_text(encoding="utf-8") for path in paths)
+    found = frozenset(re.findall(r"REVOKE ALL ON FUNCTION (janitor_\w+\([^)]*\)) FROM PUBLIC", text))
+    assert "janitor_prune_audit(INTEGER, TEXT)" in found
+    return found
 
 
 def tables_of(statement: str) -> list[tuple[str, str]]:
@@ -341,6 +358,55 @@ def test_it_stops_at_a_signal_while_it_waits_and_survives_a_kill(busy: Installat
     assert counted <= job.counts.keys(), "what a job counts is declared, with its words for operators"
 
 
+@each_own_job
+def test_a_statement_of_it_that_is_sent_twice_does_what_it_does_once(
+    busy: Installation, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection may break after the database has obeyed and before it has answered: then it is asked again.
+
+    Only times may differ. The execution lies at an alternate, so that the jobs of stored copies have something to do.
+    """
+    (alternate,) = busy.rows("SELECT nube_primaria_id AS id FROM ejecuciones_config ORDER BY id DESC LIMIT 1")
+    assert busy.run().exit_code == 0
+    busy.configure(busy.add_provider(local_destination("casa", tmp_path / "casa")), alternate["id"])
+    monkeypatch.chdir(busy.directory)
+    settings = load_settings({**busy.environment, **switched_on(job, busy.directory / "registros-de-otros")})
+    own = settings.of(job.settings_class) if job.settings_class else None
+    ask, changed = Connection.query, list[str]()
+
+    def ask_twice(connection: Connection, name: str, parameters: Parameters | None = None) -> list[Row]:
+        ask(connection, name, parameters)
+        once = without_times(busy)
+        answer = ask(connection, name, parameters)
+        changed.extend(f"{name}: {table}" for table, rows in without_times(busy).items() if rows != once[table])
+        return answer
+
+    with closing(Database(busy.database_url, settings.host)) as database:
+        seen = database.start_run(1, "tick", "test")
+        is_platform = job.scope == Scope.PLATFORM
+        token = database.job_records.claim(job.name, is_platform=is_platform, seen_token=None) or 0
+        context = Context(
+            job, settings, own, database, seen.now, Interruption(), is_asked_for=True,
+            fencing_token=token if is_platform else 0, report=TickReport(),
+            judgment=lambda _database, _settings: (),
+        )  # fmt: skip
+        monkeypatch.setattr(Connection, "query", ask_twice)
+        assert job.run is not None
+        outcome = job.run.load()(context)
+        monkeypatch.undo()
+    assert changed == []
+    assert set(outcome.counts) <= set(job.counts)
+
+
+def without_times(installation: Installation) -> dict[str, list[str]]:
+    """Every row of every table, but for when something was."""
+    found = installation.everything_in_the_database()
+    return {table: sorted(INSTANT.sub("…", row) for row in rows) for table, rows in found.items() if table[0] != "("}
+
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:[\d.]+(\+\d\d(:\d\d)?)?")
+
+
 @each_job
 def test_it_hides_secrets(busy: Installation, job: Job) -> None:
     """The password of the database, which every job has at hand, is in no line and in no row."""
@@ -355,15 +421,14 @@ OF_BACKUPS = (
     "GRANT pg_read_all_data TO {role}",
     "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
 )
-BESIDES = {"backup": OF_BACKUPS, "verify": OF_BACKUPS, "history": OF_HISTORY}
-"""Grants that are no rights on tables, by job: its documents name them."""
+BESIDES = {"backup": OF_BACKUPS, "verify": OF_BACKUPS}
+"""Grants that are no rights on tables or functions, by job: its documents name them."""
 
 
 @each_own_job
 def test_the_rights_that_it_names_are_all_it_needs(busy: Installation, job: Job) -> None:
-    own = (f"GRANT {rights} ON {table} TO {{role}}" for table, rights in job.rights.items())
     variables = switched_on(job, busy.directory / "registros-de-otros")
-    with role_with(busy, (*OF_EVERY_RUN, *own, *BESIDES.get(job.name, ()))) as url:
+    with role_with(busy, (*OF_EVERY_RUN, *granted(job.rights), *BESIDES.get(job.name, ()))) as url:
         run = busy.run("run", job.name, DATABASE_URL=url, **variables)
     assert run.exit_code == 0, str(run)
 
@@ -380,7 +445,7 @@ def test_rights_that_a_role_lacks_are_named(busy: Installation, job: Job) -> Non
     finally:
         database.close()
         busy.execute(f"DROP ROLE {role}")
-    wanted = {f"{right} en {table}" for table, rights in job.rights.items() for right in rights.split(", ")}
+    wanted = {(right, name, role) for name, rights in job.rights.items() for right in rights.split(", ")}
     assert set(missing) == wanted
 
 
@@ -392,12 +457,17 @@ def test_check_looks_at_its_rights(busy: Installation, job: Job) -> None:
     if set(job.rights.values()) <= {"SELECT"}:
         return
     role = f"{busy.rows('SELECT current_database() AS name')[0]['name']}_bare"
-    busy.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'bare'")
+    busy.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'nada-1234'")
     busy.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    url = re.sub(r"://[^@]*@", f"://{role}:bare@", busy.database_url)
+    url = re.sub(r"://[^@]*@", f"://{role}:nada-1234@", busy.database_url)
     try:
         variables = switched_on(job, busy.directory / "registros-de-otros")
         output = busy.run("check", DATABASE_URL=url, **variables).output
     finally:
         busy.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
-    assert f"ERROR  trabajo {job.name}: al usuario de la base de datos le falta permiso de " in output
+    found = f"ERROR  trabajo {job.name}: al usuario de la base de datos le falta permiso de "
+    (line,) = [line for line in output.splitlines() if line.startswith(found)]
+    grants = re.findall(r"GRANT ([A-Z, ]+) ON (?:FUNCTION )?(.*?) TO (\w+)", line)
+    lacked = {name: set(rights.split(", ")) - {"SELECT"} for name, rights in job.rights.items()}
+    assert {name: set(rights.split(", ")) for rights, name, _ in grants} == {k: v for k, v in lacked.items() if v}
+    assert {given_to for *_, given_to in grants} == {role}

@@ -106,7 +106,7 @@ def _fields_of(finding: Finding, provider: Provider) -> dict[str, object]:
 
 def _require_rights(database: Database) -> None:
     """Raises `SchemaError`, which names what is missing."""
-    missing = database.missing_job_rights(RIGHTS)
+    missing = [right.words for right in database.missing_job_rights(RIGHTS)]
     if missing:
         raise SchemaError(
             f"para rehacer filas el usuario de la base de datos necesita además {', '.join(missing)}, y USAGE de la "

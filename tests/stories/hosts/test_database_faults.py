@@ -16,7 +16,8 @@ import psycopg2
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from tests.databases.roles import OF_EVERY_RUN, OF_HISTORY, role_of, role_with
+from jobs.history.job import JOB as HISTORY
+from tests.databases.roles import OF_EVERY_RUN, granted, role_of, role_with
 from tests.destinations import Destination
 from tests.processes import wait_until
 from tests.servers.postgres.pgbouncer import PgBouncer
@@ -288,8 +289,7 @@ def test_a_transaction_that_cannot_be_serialized_is_repeated(two: Installation, 
 @pytest.fixture
 def role(two: Installation) -> Iterator[str]:
     """A role with exactly the rights of a run, whom the installation uses."""
-    pruning = "GRANT DELETE ON janitor_runs, janitor_job_runs, janitor_attempts TO {role}"
-    with role_with(two, (*OF_EVERY_RUN, *OF_HISTORY, pruning)) as url:
+    with role_with(two, (*OF_EVERY_RUN, *granted(HISTORY.rights))) as url:
         two.environment["DATABASE_URL"] = url
         yield role_of(two)
 
