@@ -25,7 +25,7 @@ from sql.snapshots import SnapshotSession
 
 def check(context: Context) -> Iterator[Finding]:
     """Look at the programs, the directory and the rows. Raises `DatabaseError` for the daemon's own database."""
-    yield _programs(context)
+    yield programs(context)
     try:
         yield from status(context)
     except SchemaError:  # others report missing rights and tables
@@ -64,7 +64,8 @@ def status(context: Context) -> Iterator[Finding]:
     yield from off_site_findings(shelf, settings, records.last_signs, clock)
 
 
-def _programs(context: Context) -> Finding:
+def programs(context: Context) -> Finding:
+    """Whether the database that is to be backed up answers, and which `pg_dump` fits its server."""
     own: BackupSettings = context.own_settings
     try:
         return _programs_for(own.database_url or context.settings.database_url, own.programs)

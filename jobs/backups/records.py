@@ -63,6 +63,8 @@ class Backup:
     """Since when its file on its host is known to be damaged, though a provider has a copy."""
     is_dated_ahead: bool = False
     """Whether its date is in the future, because the database's clock was ahead: then the date tells no age."""
+    is_cut_off: bool = False
+    """Whether it is under way by its row, and no run has the job: the one that was making it has died."""
     last_proof: datetime | None = None
     """When a proof last succeeded. If a later one failed, `verified` is `None` all the same."""
 
@@ -285,6 +287,7 @@ def _backup(row: Row) -> Backup:
         state=row["estado"],
         made=row["fecha_creacion"],
         is_dated_ahead=row["is_dated_ahead"],
+        is_cut_off=row["is_cut_off"],
         size_bytes=row["tamanio_bytes"],
         error=row["mensaje_error"],
         seconds=row["duracion_segundos"],

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from config.exit_codes import EXIT_DATABASE
 from config.logs import one_line
 from config.process.write_advice import user_name
 from config.text.plurals import counted
+from jobs.backups.check import programs
 from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_full
@@ -85,7 +87,7 @@ def _counts_of(made: BackupFile) -> dict[str, int]:
 
 
 def preview(context: Context) -> Outcome:
-    """Say which backup a run would make, and which it would delete; where it could not write one, that fails."""
+    """Say which backup a run would make, and which it would delete; where it could not make one, that fails."""
     require_recipients(context.own_settings.recipients)
     with contextlib.closing(Delivery.of(context)) as delivery:
         own = _Run.of(context, delivery)
@@ -96,11 +98,19 @@ def preview(context: Context) -> Outcome:
         delivery.look(own.shelf())
         for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
             context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
-    if (fault := why_not_writable(own.directory)) is None:
-        return Outcome()
-    text = f"no se podría escribir en {one_line(own.directory)} (BACKUP_PATH): {fault}"
-    context.say("backup_would_fail", f"[simulación] {text}", logging.ERROR)
-    return Outcome(failures=(text,))
+    faults = tuple(_faults_to_come(context, own.directory))
+    for text in faults:
+        context.say("backup_would_fail", f"[simulación] {text}", logging.ERROR)
+    return Outcome(failures=faults)
+
+
+def _faults_to_come(context: Context, directory: Path) -> Iterator[str]:
+    """Why a run could not make a backup, as far as can be told without making one."""
+    found = programs(context)
+    if not found.in_order:
+        yield found.text
+    if (fault := why_not_writable(directory)) is not None:
+        yield f"no se podría escribir en {one_line(directory)} (BACKUP_PATH): {fault}"
 
 
 @dataclass(frozen=True, slots=True)

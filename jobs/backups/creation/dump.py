@@ -188,7 +188,10 @@ def _require_success(code: int, complaints: str, tail: bytes) -> None:
         if "Query was: LOCK TABLE" in complaints:
             raise TablesBusy("otra sesión cambia una tabla y no suelta su bloqueo; vuelva a intentarlo cuando termine")
         if any(sign in complaints for sign in SIGNS_OF_A_LOST_DATABASE):
-            raise DatabaseUnavailable(f"se perdió la base de datos mientras pg_dump la leía: {one_line(lines[0])}")
+            raise DatabaseUnavailable(
+                f"se perdió la base de datos mientras pg_dump la leía ({one_line(lines[0])}); el log del servidor dice "
+                "por qué; si la copia no se repite sola en el próximo ciclo, hágala con 'backup run'"
+            )
         raise DumpFailed(f"pg_dump terminó con {code}: {one_line(' · '.join(lines[:3])) or 'sin decir por qué'}")
     if not TRAILER.search(tail):
         raise DumpFailed("pg_dump terminó con 0, pero falta su última línea: lo que escribió no está completo")

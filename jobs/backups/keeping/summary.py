@@ -113,6 +113,18 @@ def describe_dated_ahead(shelf: Shelf) -> Iterator[Finding]:
         yield advised(SUBJECT, one_line(f"{what} una fecha que aún no ha llegado: {names}; {advice}"))
 
 
+def describe_cut_off(shelf: Shelf) -> Iterator[Finding]:
+    """Backups that killed runs left unfinished, with their files, until the next run."""
+    for backup in shelf.backups:
+        if backup.is_cut_off:
+            where = "" if backup.host == shelf.host else f" en el equipo {backup.host}"
+            text = (
+                f"la copia {backup.id} ({backup.name}) se quedó a medias{where}: el proceso que la hacía terminó antes "
+                "de acabarla; 'backup run' borra allí lo que dejó y hace otra; si no, lo hará la próxima que toque"
+            )
+            yield advised(SUBJECT, one_line(text))
+
+
 def _ages(summary: Summary, full: Backup, clock: Clock) -> Finding:
     differential = None if summary.differential is None else summary.differential.made
     proven = None if summary.proven is None else summary.proven.verified
@@ -196,5 +208,5 @@ def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> S
     """All findings; if the directory is gone, none that merely follows from that."""
     if is_gone(directory) and shelf.has_made_in(directory):
         return [bad(SUBJECT, why_missing(directory))]
-    described = [*describe_lost(shelf), *describe_dated_ahead(shelf)]
+    described = [*describe_lost(shelf), *describe_dated_ahead(shelf), *describe_cut_off(shelf)]
     return [*described, *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]

@@ -39,9 +39,13 @@ def check(context: Context) -> Iterator[Finding]:
         return
     recorded = {copy.provider_id for copy in Copies(context.query).all() if copy.stored}
     with closing(Stores(partial(rows_in, context.database), threading.Event())) as stores:
-        for reference in settings.providers:
+        seen: set[int] = set()
+        for reference in dict.fromkeys(settings.providers):
             try:
                 number = stores.id_of(reference)
+                if number in seen:  # named once by its id, and once by its name
+                    continue
+                seen.add(number)
                 files = [key for key in stores.listed(number) if key.endswith(".sha256")]
                 if not files and number in recorded:
                     stores.require_mounted(number)

@@ -88,7 +88,8 @@ def decrypt(chunks: Iterable[bytes], write: Callable[[bytes], object], identitie
     except (pyrage.DecryptError, OSError) as error:
         ends.raise_own()
         raise CannotDecrypt(
-            "no se pudo descifrar: el archivo no es para la clave de --identity, o está dañado"
+            "no se pudo descifrar: el archivo no es para la clave privada de --identity o BACKUP_IDENTITY_FILE, o está "
+            "dañado; dé la clave privada de una de las que había en BACKUP_RECIPIENTS cuando se guardó"
         ) from error
 
 

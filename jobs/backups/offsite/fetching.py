@@ -104,7 +104,9 @@ class Fetcher:
 
     def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
         if copy.spot.is_encrypted and not self.identities:
-            raise CannotDecrypt("está cifrada: añada --identity FICHERO, con la clave privada de age")
+            raise CannotDecrypt(
+                "está cifrada: añada --identity FICHERO, o indique BACKUP_IDENTITY_FILE, con la clave privada de age"
+            )
         provider = self.stores.open(copy.provider_id)
         if provider.store != copy.store:
             raise self.stores.fault(
@@ -247,7 +249,11 @@ def is_usable(backup: Backup, shelf: Shelf, fetcher: Fetcher, records: Records) 
     damage = damage_of(backup)
     if damage:
         can_be_read = backup.id in fetcher.readable
-        then = "se usa la de un proveedor" if can_be_read else "hay otra cifrada: añada --identity FICHERO"
+        then = (
+            "se usa la de un proveedor"
+            if can_be_read
+            else "hay otra cifrada: añada --identity FICHERO o indique BACKUP_IDENTITY_FILE"
+        )
         text = one_line(f"La copia {backup.id} ({backup.name}) no vale en el disco: {damage}; {then}")
         emit(logging.WARNING, "backup_damaged_here", text)
         records.note_damaged(backup, f"{damage}, en {backup.path}; un proveedor tiene otra")

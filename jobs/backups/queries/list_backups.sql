@@ -11,6 +11,10 @@ SELECT
     coalesce(backup.fecha_creacion, 'infinity') > now() AS is_dated_ahead,
     coalesce(backup.eliminado, false) AS eliminado, backup.ejecutado_por,
     own.attempt, own.host, own.sha256, own.description_sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
+    backup.estado = 'EN_PROCESO' AND own.attempt IS NOT NULL AND NOT EXISTS (
+        SELECT FROM janitor_jobs
+        WHERE job = 'backup' AND host = '' AND finished_at IS NULL AND lease_expires_at > now()
+    ) AS is_cut_off,
     own.verified_at, own.verification_seconds, own.verification_error, own.damaged_since,
     (
         SELECT json_agg(

@@ -155,6 +155,9 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert "aviso  copias de seguridad: ninguna está comprobada" in checked
 
 
+CUT_OFF = "se quedó a medias: el proceso que la hacía terminó antes de acabarla; 'backup run' borra"
+
+
 def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installation, postgres: EmbeddedPostgres) -> None:
     gate = sage.directory / "gate"
     gate.touch()
@@ -169,9 +172,13 @@ def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installati
         assert sage.run("backup", "run").exit_code == 75
         refused = sage.run("backup", "clean")
         assert (refused.exit_code, "repita la orden cuando acabe" in str(refused)) == (75, True)
+        assert CUT_OFF not in sage.run("status").output
         running.stop(signal.SIGKILL)
     gate.unlink()
+    sage.execute("UPDATE janitor_jobs SET lease_expires_at = now() WHERE job = 'backup'")
+    assert CUT_OFF in sage.run("status").output
     done(sage.run("backup", "run"))
+    assert CUT_OFF not in sage.run("status").output
     assert history(sage) == [(FULL, FAILED), (FULL, DONE)]
     assert [colour for _, colour in notices(sage)] == ["ROJO", "VERDE"]
     assert not [path for path in copies(sage).iterdir() if path.name.startswith(".")]
@@ -400,6 +407,15 @@ def test_where_nothing_can_be_written_a_dry_run_and_check_say_so(sage: Installat
         assert "chmod" not in str(run)
 
 
+def test_without_pg_dump_a_dry_run_says_that_a_run_would_fail(sage: Installation) -> None:
+    (sage.directory / "vacio").mkdir()
+    run = sage.run("run", "backup", "--dry-run", BACKUP_PG_BIN=str(sage.directory / "vacio"))
+    assert run.exit_code == 1, str(run)
+    (error,) = run.messages("ERROR")
+    assert error.startswith("[simulación] no hay pg_dump y psql en ")
+    assert "BACKUP_PG_BIN" in error
+
+
 def test_health_says_what_status_says_of_backups(sage: Installation) -> None:
     done(sage.run("backup", "run"))
     assert "copies: " not in sage.run("health").output
@@ -411,7 +427,7 @@ def test_health_says_what_status_says_of_backups(sage: Installation) -> None:
 
 def test_which_address_leads_nowhere_is_said_where_another_database_is_backed_up(sage: Installation) -> None:
     elsewhere = f"postgresql://janitor@127.0.0.1:{refused_port()}/sage"
-    for command in (("check",), ("run", "backup")):
+    for command in (("check",), ("run", "backup", "--dry-run"), ("run", "backup")):
         run = sage.run(*command, BACKUP_DATABASE_URL=elsewhere)
         assert run.exit_code == 1, str(run)
         assert "BACKUP_DATABASE_URL: no se puede usar la base de datos: en esa dirección" in str(run)

@@ -451,7 +451,7 @@ def test_without_the_key_what_is_encrypted_stays_so(desk: Desk, near: int, ident
         desk.fetch(backup, tmp_path / "none")
     other = tmp_path / "other.txt"
     other.write_text(f"{pyrage.x25519.Identity.generate()}\n")
-    with pytest.raises(NotFetched, match="no es para la clave"):
+    with pytest.raises(NotFetched, match="--identity o BACKUP_IDENTITY_FILE"):
         desk.fetch(backup, tmp_path / "wrong", other)
 
 

@@ -90,7 +90,8 @@ def test_a_database_that_is_lost_half_way_ends_the_run_as_without_one(
     programs = lying_programs(postgres.binaries, tmp_path / "programs", "data", f"printf '{says}' >&2; exit 1")
     report = TickReport()
     (failure,) = backups.run(context_of(JOB, BACKUP_PG_BIN=str(programs))._replace(report=report)).failures
-    assert failure.endswith("mientras pg_dump la leía: pg_dump: error: FATAL: terminating connection")
+    assert "mientras pg_dump la leía (pg_dump: error: FATAL: terminating connection); el log del servidor" in failure
+    assert failure.endswith("hágala con 'backup run'")
     assert report.exit_code == EXIT_DATABASE
 
 
