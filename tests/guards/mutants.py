@@ -6078,6 +6078,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "the differential whose proof failed goes before the full one that it makes doubtful",
+        "jobs/backups/keeping/retention.py",
+        " if backup.is_doubtful and backup.base_id in kept}",
+        " if backup.is_doubtful and backup.base_id is backup}",
+        (f"{BACKUP_TESTS}keeping/test_retention.py::test_a_doubt_stays_as_long_as_the_full_backup_that_it_is_about",),
+    ),
+    Mutant(
+        "backups",
         "a run that was overtaken begins a backup",
         "jobs/backups/queries/begin_backup.sql",
         "        AND EXISTS (SELECT FROM janitor_jobs WHERE job = %(job)s AND fencing_token = %(fencing_token)s)\n",
