@@ -1271,19 +1271,6 @@ def test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_
     assert later.record == RemovalRecord()
 
 
-def test_a_question_during_a_removal_changes_nothing(platform: Platform) -> None:
-    platform.switch_deletion_on()
-    execution = platform.add_execution()
-    database = platform.run("host-1")
-    commit(database, execution, delete_local_copy=True)
-    (deletion,) = platform.run("host-1").claim_deletions([execution])
-    database.note_set_aside(deletion.claim, "17")
-    database.note_emptied(deletion.claim, "1:2")
-    assert (database.deletion_seconds_left(deletion.claim) or 0) > 0
-    (again,) = platform.run("host-1").claim_deletions([execution])
-    assert again.record == RemovalRecord("17", "1:2")
-
-
 def test_what_is_set_aside_again_is_not_empty(platform: Platform) -> None:
     platform.switch_deletion_on()
     execution = platform.add_execution()
