@@ -176,7 +176,7 @@ class _Making:
             member.write(lending(pre_data))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
-                deletions.copy_to(member)  # all of them first: a constraint may look at rows of other tables
+                deletions.copy_backwards_to(member)  # a constraint may look at rows of the tables that come before
                 rows.copy_to(member)
                 member.write(render("resume"))
             member.write(_read_as_written(sequences, pre_data))
@@ -211,6 +211,7 @@ class _Making:
         def finish(begins: TableBegins, comparison: TableComparison) -> None:
             facts = self.snapshot.tables[begins.table]
             writer = TableWriter(facts, begins, keys.get(facts.oid), conditions.get(facts.oid, b""), self.directory)
+            deletions.begin_part()
             change = writer.write(comparison, deletions.write, rows.write)
             self.changed_bytes += change.changed_bytes
             if change.gone or change.new:
@@ -308,6 +309,11 @@ class _Spool:
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self._file = stack.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 the stack closes it
+        self._starts: list[int] = []
+
+    def begin_part(self) -> None:
+        """Let another part begin with what is written next."""
+        self._starts.append(self._file.tell())
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
@@ -316,6 +322,15 @@ class _Spool:
         self._file.seek(0)
         while block := self._file.read(COPY_BYTES):
             member.write(block)
+
+    def copy_backwards_to(self, member: GzipMember) -> None:
+        """Copy the parts, the last one first."""
+        end = self._file.tell()
+        for start in reversed(self._starts):
+            self._file.seek(start)
+            for first in range(start, end, COPY_BYTES):
+                member.write(self._file.read(min(COPY_BYTES, end - first)))
+            end = start
 
 
 class _OldRows:

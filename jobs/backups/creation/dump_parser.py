@@ -76,7 +76,7 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
     """
     first: dict[bytes, TableBegins] = {}
     places: list[int] | None = None
-    for event in _events_of(blocks):
+    for event in events_of(blocks):
         if isinstance(event, TableBegins):
             usual = first.setdefault(event.table, event)
             places = _places(usual.columns, event.columns)
@@ -100,7 +100,8 @@ def _reordered(rows: Rows, places: list[int]) -> Rows:
     return Rows(text, 0, len(text))
 
 
-def _events_of(blocks: Iterable[bytes]) -> Iterator[Event]:
+def events_of(blocks: Iterable[bytes]) -> Iterator[Event]:
+    """The events of a data section as they come. Raises `DamagedBackup` for what is cut or not understood."""
     parser = _Parser()
     for block in blocks:
         yield from parser.feed(block)

@@ -126,10 +126,32 @@ def test_a_constraint_may_look_at_rows_of_another_table(pair: Pair) -> None:
     pair.require_equal()
 
 
-def test_what_psql_is_told_at_its_start_loses_no_row(pair: Pair, tmp_path: Path) -> None:
-    """Without AUTOCOMMIT all would be undone at the end of a full backup, and `psql` would end with 0."""
+@pytest.mark.parametrize("key", ["", ", PRIMARY KEY (word)"])
+def test_the_type_of_a_vanished_row_may_look_at_rows_of_a_table_that_comes_before(pair: Pair, key: str) -> None:
+    """A row there that changed is deleted and comes again; the vanished row is read before that."""
+    pair.change(
+        "CREATE TABLE known (word text PRIMARY KEY, n integer)",
+        "CREATE FUNCTION is_known(text) RETURNS boolean LANGUAGE sql "
+        "AS 'SELECT EXISTS (SELECT FROM public.known WHERE word = $1)'",
+        "CREATE DOMAIN known_word AS text CHECK (is_known(VALUE))",
+        f"CREATE TABLE used (word known_word{key})",
+        "INSERT INTO known SELECT 'w' || g, g FROM generate_series(1, 20) g",
+        "INSERT INTO used SELECT 'w' || g FROM generate_series(1, 10) g",
+    )
+    full = pair.full()
+    pair.change("DELETE FROM used WHERE word = 'w5'", "UPDATE known SET n = 50 WHERE word = 'w5'")
+    pair.change("INSERT INTO known VALUES ('new', 0)", "INSERT INTO used VALUES ('new')")
+    pair.restore(full, pair.differential(full))
+    pair.require_equal()
+
+
+@pytest.mark.parametrize("begun", ["", "SET application_name = 'ana';\n", "\\set QUIET on\nSELECT 1 \\g /dev/null\n"])
+def test_what_psql_is_told_at_its_start_loses_no_row(pair: Pair, tmp_path: Path, begun: str) -> None:
+    """Without AUTOCOMMIT all would be undone at the end of a full backup, and `psql` would end with 0: also where a
+    transaction has begun before.
+    """
     own = tmp_path / "psqlrc"
-    own.write_text("\\set AUTOCOMMIT off\n\\set ON_ERROR_ROLLBACK on\n\\set FETCH_COUNT 7\n")
+    own.write_text(f"\\set AUTOCOMMIT off\n\\set ON_ERROR_ROLLBACK on\n\\set FETCH_COUNT 7\n{begun}")
     pair.change("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
     full = pair.full()
     pair.change("DELETE FROM t WHERE id = 2", "SELECT lo_from_bytea(90001, 'large')")
