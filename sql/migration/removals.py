@@ -86,8 +86,7 @@ class Removals(Session):
         Raises `DeletionSwitchedOff` if the policy in force no longer asks for deletion, `DeletionHeld` if an operator
         holds the execution, `CopyKnownBad` if an audit found since its proof that the stored copy is not whole.
         """
-        parameters = {**claimed(claim), "inode": None}
-        return _seconds_left_to_delete(self._connection.query_once("deletion_seconds_left", parameters))
+        return _seconds_left_to_delete(self._connection.query_once("deletion_seconds_left", claimed(claim)))
 
     def rows_in_the_way(self) -> list[tuple[int, Execution]]:
         """Pairs of an execution (by id) whose local copy this host may remove now or soon, and one still to be
@@ -99,7 +98,7 @@ class Removals(Session):
     def note_set_aside(self, claim: Claim, inode: str) -> float | None:
         """As `deletion_seconds_left`; unless it returns `None`, records which directory is about to be set aside."""
         parameters = {**claimed(claim), "inode": inode}
-        return _seconds_left_to_delete(self._connection.query("deletion_seconds_left", parameters))
+        return _seconds_left_to_delete(self._connection.query("note_set_aside", parameters))
 
     def note_emptied(self, claim: Claim, parent: str) -> bool:
         """Record that the directory is empty and about to be removed from its parent; `False` if the claim was lost."""
