@@ -24,7 +24,7 @@ from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
 from jobs.backups.creation.statements import filled_views, lending, literal, refresh, render, returning
 from jobs.backups.creation.table_changes import Change, TableWriter
-from jobs.backups.errors import DamagedBackup, FullBackupNeeded
+from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
     DIFFERENTIAL,
     STAMP,
@@ -220,7 +220,7 @@ class _Making:
         old = _OldRows(self.base, self.description)
         sequences = []
         with contextlib.closing(old):
-            for event in parsed(dumped(self.snapshot.shared, "data", self.interruption)):
+            for event in self._events():
                 match event:
                     case TableBegins():
                         comparison = self._begin(event, old)
@@ -239,6 +239,12 @@ class _Making:
         for begins, comparison in self.partitioned.values():
             finish(begins, comparison)
         return [text for text in sequences if text not in old.sequences]
+
+    def _events(self) -> Iterator[Event]:
+        try:
+            yield from parsed(dumped(self.snapshot.shared, "data", self.interruption))
+        except ColumnsDiffer as error:  # before PostgreSQL 16 a column may be generated in some partitions only
+            raise FullBackupNeeded(str(error)) from error
 
     def _begin(self, begins: TableBegins, old: _OldRows) -> TableComparison:
         facts = self.snapshot.tables.get(begins.table)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from jobs.backups.errors import DamagedBackup
+from jobs.backups.errors import ColumnsDiffer, DamagedBackup
 
 NAME = rb'"(?:[^"]|"")*"'
 HEADER = re.compile(
@@ -86,11 +86,11 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
 
 
 def _places(usual: tuple[bytes, ...], columns: tuple[bytes, ...]) -> list[int] | None:
-    """Where the usual columns are among these; `None` if each is where it usually is. Raises `DamagedBackup`."""
+    """Where the usual columns are among these; `None` if each is where it usually is. Raises `ColumnsDiffer`."""
     if columns == usual:
         return None
     if sorted(columns) != sorted(usual):
-        raise DamagedBackup("los datos volcados dan columnas distintas a las particiones de una misma tabla")
+        raise ColumnsDiffer("los datos volcados dan columnas distintas a las particiones de una misma tabla")
     return [columns.index(column) for column in usual]
 
 

@@ -11,13 +11,14 @@ import psycopg2
 import pytest
 
 from jobs.backups.creation.description import read_description
-from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.dump_parser import Rows, TableBegins, events_of, parsed
 from jobs.backups.creation.programs import find_programs
-from jobs.backups.errors import DamagedBackup
+from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import description_name
 from jobs.backups.result import BackupFile
 from jobs.backups.verification.scratch_server import scratch_database
 from jobs.backups.verification.verify import prove
+from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair
 
 
@@ -79,8 +80,21 @@ def test_the_rows_of_all_partitions_come_in_the_order_of_the_first_one() -> None
         rows = b"".join(event.text for event in events if isinstance(event, Rows))
         assert rows == b"1\t2\t3\n4\t5\t6\n\\\\\t\t\\N\n"
         assert {event.columns for event in events if isinstance(event, TableBegins)} == {(b'"a"', b'"b"', b'"c"')}
+    of_other_columns = text.replace(b'("c", ', b'("d", ')
     with pytest.raises(DamagedBackup):
-        list(parsed([text.replace(b'("c", ', b'("d", ')]))
+        list(parsed([of_other_columns]))
+    assert len(list(events_of([of_other_columns]))) == len(events), "a full backup does not compare rows"
+
+
+def test_partitions_with_other_columns_become_a_full_backup(pair: Pair, tmp_path: Path) -> None:
+    """Before PostgreSQL 16 a column may be generated in some of them only."""
+    pair.change("CREATE TABLE a (id integer)", "INSERT INTO a VALUES (1)")
+    full = pair.full()
+    portion = 'COPY "public"."a" ("other") FROM stdin;\\n\\\\.\\n\\n'
+    lie = f'"$true" "$@" | sed \'s/^-- PostgreSQL database dump complete/{portion}&/\'; exit 0'
+    pair.use_programs(lying_programs(pair.binaries, tmp_path / "programs", "data", lie))
+    with pytest.raises(FullBackupNeeded, match="columnas distintas"):
+        pair.differential(full)
 
 
 def test_materialised_views_are_filled_as_in_the_database_that_was_backed_up(pair: Pair) -> None:
