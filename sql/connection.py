@@ -230,14 +230,8 @@ def _statement(name: str) -> str:
     acted upon: a commit after which the local copy was deleted, an attempt whose objects would then count as foreign,
     a fencing token that the next run would receive again.
     """
-    text = ";\n".join(map(_text_of, name.split(", ")))
+    text = ";\n".join(_file_of(part).read_text(encoding="utf-8") for part in name.split(", "))
     return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\nSET LOCAL synchronous_commit = on;\n{text}"
-
-
-def _text_of(name: str) -> str:
-    """The text of one file. `{{name}}` on a line of its own stands for that of another."""
-    text = _file_of(name).read_text(encoding="utf-8")
-    return re.sub(r"(?m)^\{\{(\w+)\}\}$", lambda gap: _text_of(gap[1]), text)
 
 
 def _file_of(name: str) -> Path:

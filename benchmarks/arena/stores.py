@@ -6,7 +6,7 @@ import itertools
 import shutil
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from tests.destinations import (
 )
 from tests.servers.azurite import Azurite
 from tests.servers.gcs_emulator import GcsEmulator
+from tests.servers.moto_s3 import MotoS3
 from tests.servers.rclone_s3 import RcloneS3
 from tests.servers.sftp.openssh import OpenSsh
 
@@ -67,6 +68,37 @@ def s3() -> Iterator[Store]:
     with RcloneS3() as server:
         bucket_directory = lambda destination: server.bucket_directory(destination.options["bucket"])  # noqa: E731
         yield _kept_in(bucket_directory, partial(s3_destination, "s3-rclone", server))
+
+
+class _MotoWithUsualPages(MotoS3):
+    def environment(self) -> Mapping[str, str]:
+        return {}
+
+
+@contextmanager
+def s3_with_conditions() -> Iterator[Store]:
+    """moto, which keeps the conditions of requests as Amazon S3 and MinIO do; rclone's server does not know them."""
+    with _MotoWithUsualPages() as server:
+        bucket_of: Callable[[Destination], str] = lambda destination: str(destination.options["bucket"])  # noqa: E731
+
+        def keys(destination: Destination) -> Iterator[str]:
+            pages = server.client.get_paginator("list_objects_v2").paginate(Bucket=bucket_of(destination))
+            return (found["Key"] for page in pages for found in page.get("Contents", []))
+
+        def remove(destination: Destination) -> None:
+            for key in list(keys(destination)):
+                server.client.delete_object(Bucket=bucket_of(destination), Key=key)
+            server.client.delete_bucket(Bucket=bucket_of(destination))
+
+        def require_holds(destination: Destination, prefix: str, original: Path) -> None:
+            with tempfile.TemporaryDirectory() as directory:
+                for key in keys(destination):
+                    path = Path(directory) / key
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    server.client.download_file(bucket_of(destination), key, str(path))
+                require_identical(original, Path(directory) / prefix)
+
+        yield Store(partial(s3_destination, "s3-moto", server), remove, require_holds)
 
 
 @contextmanager

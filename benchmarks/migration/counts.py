@@ -34,15 +34,27 @@ from tests.faults.http_proxy import HttpFaultProxy
 LISTED_PER_REQUEST = 1000
 """Objects in one page of a listing (Amazon S3 API, ListObjectsV2)."""
 
-OTHER_REQUESTS_PER_EXECUTION = 2
-"""A look at the place before anything is sent there, and the manifest's own proof."""
+OTHER_REQUESTS_PER_EXECUTION = 3
+"""A look at the place and one at its manifest before anything is sent there, and the manifest's own proof."""
+
+REQUESTS_FOR_WANT_OF_CONDITIONS = 3
+"""Where a server keeps no conditions, the manifest's upload is begun, its key looked at once more, and the upload
+completed: so a request that comes late replaces nothing.
+"""
 
 
 def run(files: int, instruction_files: int) -> Report:
     """Count all; instructions for a number of files and for twice as many, or, with 0, not at all."""
-    beyond = requests_of_one_execution(files).beyond(files)
+    beyond = f"S3 requests for {files:,} files beyond N + 1 + N/1000"
+    with_conditions = requests_of_one_execution(stores.s3_with_conditions, files).beyond(files)
+    without = requests_of_one_execution(stores.s3, files).beyond(files)
     counts = [
-        Count(f"S3 requests for {files:,} files beyond N + 1 + N/1000", beyond, OTHER_REQUESTS_PER_EXECUTION),
+        Count(beyond, with_conditions, OTHER_REQUESTS_PER_EXECUTION),
+        Count(
+            f"{beyond}, on a server that keeps no conditions",
+            without,
+            OTHER_REQUESTS_PER_EXECUTION + REQUESTS_FOR_WANT_OF_CONDITIONS,
+        ),
         Count("bytes read of each local byte, S3", times_read(stores.s3), 1),
         Count("bytes read of each local byte, local", times_read(stores.local), 1),
     ]
@@ -69,10 +81,10 @@ class Requests:
         return self.files + self.manifest + self.listings + self.unfinished + self.others - (files + 1 + pages)
 
 
-def requests_of_one_execution(files: int) -> Requests:
+def requests_of_one_execution(start: Callable[[], AbstractContextManager[Store]], files: int) -> Requests:
     """Migrate one execution with a number of files to S3, and count what it asks of the server."""
     make = partial(make_small_files, executions=1, files=files)
-    with stores.s3() as store, _behind_a_proxy(store) as (counted, seen), _tick_of(make, counted) as (trial, _):
+    with start() as store, _behind_a_proxy(store) as (counted, seen), _tick_of(make, counted) as (trial, _):
         run_measured(trial.command, trial.environment)
         trial.require_done()
         return requests_in("execution-00000", seen)

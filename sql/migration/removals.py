@@ -97,8 +97,7 @@ class Removals(Session):
 
     def note_set_aside(self, claim: Claim, inode: str) -> float | None:
         """As `deletion_seconds_left`; unless it returns `None`, records which directory is about to be set aside."""
-        parameters = {**claimed(claim), "inode": inode}
-        return _seconds_left_to_delete(self._connection.query("note_set_aside", parameters))
+        return _seconds_left_to_delete(self._connection.query("note_set_aside", {**claimed(claim), "inode": inode}))
 
     def note_emptied(self, claim: Claim, parent: str) -> bool:
         """Record that the directory is empty and about to be removed from its parent; `False` if the claim was lost."""

@@ -1,8 +1,7 @@
 -- Polled while a local copy is removed. Removal may continue while the claim holds, the row still points at the proven
 -- copy and at this directory, no audit has found that copy bad, the policy in force asks for deletion (older installations
--- lack the column), and no operator holds the execution. It only reads, so that nobody who changes the table makes it wait.
+-- lack the column), and no operator holds the execution.
 SELECT
-    migration.execution_id,
     extract(epoch FROM migration.lease_expires_at - now()) AS seconds_left,
     coalesce(
         (

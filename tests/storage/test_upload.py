@@ -41,6 +41,7 @@ from storage.manifest import Manifest, read_manifest
 from storage.sending import Assistance, LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
+from tests.constants import change_constant
 from tests.databases.platform_database import Platform, claim_one, open_attempt
 from tests.destinations import Destination
 from tests.executions.manifests import content_of
@@ -547,7 +548,7 @@ def test_a_server_that_reads_all_it_holds_before_it_lists_it_has_the_time_for_th
     bench: Bench, monkeypatch: pytest.MonkeyPatch, earlier_attempts: bool
 ) -> None:
     """To prove what was sent, and to look at what an earlier attempt may have left; but not where nothing is known."""
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     monkeypatch.setattr(providers.s3.provider, "SLOWEST_HASHING_BYTES_PER_SECOND", 10_000)
     if earlier_attempts:
         failed_attempt(bench)
@@ -568,7 +569,7 @@ def test_a_server_that_reads_all_it_holds_before_it_lists_it_has_the_time_for_th
 def test_a_server_that_has_fallen_silent_is_not_waited_for_as_if_it_read(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, earlier_attempts: bool
 ) -> None:
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     monkeypatch.setattr(providers.s3.provider, "SLOWEST_HASHING_BYTES_PER_SECOND", 1_000)
     if earlier_attempts:
         failed_attempt(bench)

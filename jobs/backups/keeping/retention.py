@@ -3,7 +3,8 @@
 A full backup and its differentials are one chain: none of the differentials can be restored without it. What is kept
 whatever its age: the newest good chain, a full one with a differential that is kept, the newest one that was proven to
 restore with its base, and every backup of which a live one depends. What was not looked at, or failed a proof, is never
-the reason for deleting another one.
+the reason for deleting another one; a differential that failed one stays with its full backup, which would seem sound
+without it.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def deletable(backups: Iterable[KnownBackup], days: int, now: datetime) -> list[
     oldest_kept = now - timedelta(days=days)
     kept |= {backup.id for backup in known.values() if backup.made >= oldest_kept}
     _add_bases(kept, known)
+    kept |= {backup.id for backup in known.values() if backup.is_doubtful and backup.base_id in kept}
     gone = [backup for backup in known.values() if backup.id not in kept]
     return sorted(gone, key=lambda backup: (backup.is_full, backup.made, backup.id))
 

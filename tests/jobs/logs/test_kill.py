@@ -77,7 +77,7 @@ def test_a_kill_at_any_call_loses_nothing_and_leaves_nothing(runs: KilledRuns, t
 def test_a_kill_while_a_killed_run_is_put_right_loses_nothing_either(runs: KilledRuns, tmp_path: Path) -> None:
     chances = random.Random(16)  # noqa: S311 not a secret
     set_aside = 0
-    for _ in range(60):
+    for _ in range(90):
         fill(tmp_path / "logs")
         runs.run(tmp_path / "logs", chances.randrange(1, 60))
         set_aside += any((tmp_path / "logs").glob(f"{REMOVING}*/*"))

@@ -42,6 +42,11 @@ NOBODY_MAY_READ = access_list(
     (USER_OBJECT, 6, NO_ONE), (USER, 4, NOBODY), (GROUP_OBJECT, 0, NO_ONE), (MASK, 4, NO_ONE), (OTHER, 0, NO_ONE)
 )
 
+NOBODY_MAY_READ_BELOW = access_list(
+    (USER_OBJECT, 7, NO_ONE), (USER, 4, NOBODY), (GROUP_OBJECT, 0, NO_ONE), (MASK, 4, NO_ONE), (OTHER, 0, NO_ONE)
+)
+"""Of a directory: its owner must be able to enter those that are made in it."""
+
 
 def set_attribute(path: Path, name: str, value: bytes) -> None:
     """Set one, or leave the test out where the file system has none."""
@@ -110,7 +115,7 @@ def test_a_copy_does_not_inherit_from_the_directory_what_its_log_has_not(tmp_pat
     """The mode alone would let in whom a default access list names."""
     log = make_log(tmp_path / "app.log", b"content")
     log.chmod(0o640)
-    set_attribute(tmp_path, DEFAULT_LIST, NOBODY_MAY_READ)
+    set_attribute(tmp_path, DEFAULT_LIST, NOBODY_MAY_READ_BELOW)
     clean(tmp_path)
     copy = tmp_path / "app.log.gz"
     assert ACCESS_LIST not in os.listxattr(copy)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 
-import providers.s3.provider
 import storage.uploading.proof
 from config.models import EVERYTHING, Evidence, Span, StoredObject
 from providers import build_provider
@@ -18,6 +17,7 @@ from providers.errors import IntegrityError, ProviderUnavailable
 from providers.s3.provider import S3Provider
 from providers.s3.requests import Listed, S3Requests
 from providers.sources import BytesSource
+from tests.constants import change_constant
 from tests.destinations import Destination
 from tests.faults import http_proxy
 from tests.faults.faulty_provider import Fault, FaultyProvider, flip_bit, store, store_nothing
@@ -103,7 +103,7 @@ def test_a_server_has_as_much_more_time_as_it_is_asked_for_at_once(
     destination: Destination, provider: S3Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that goes through its whole bucket for each page shares its time between the spans."""
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     for name in "ab":
         provider.put(f"p/{name}", BytesSource(b"x"))
     late = http_proxy.Fault("late", answer_after(1), "^GET .*list-type=", http_proxy.EVERY)

@@ -33,6 +33,7 @@ from providers.errors import (
     ProviderUnavailable,
 )
 from providers.sources import BytesSource
+from tests.constants import change_constant
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 pytestmark = pytest.mark.usefixtures("little_patience")
@@ -438,7 +439,7 @@ def test_the_first_range_may_be_too_short_too() -> None:
 @pytest.mark.usefixtures("small_ranges")
 @pytest.mark.parametrize("answer", [Answer(206, CONTENT[:100], SECOND), Answer(403, b"x" * 100)], ids=["range", "no"])
 def test_a_range_at_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     monkeypatch.setattr(providers.s3.session, "CONNECT_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(providers.retries, "RETRY_BUDGET_SECONDS", 0.5)  # less than the patience, as it is
     slow = replace(answer, headers={}, seconds_per_byte=0.1)

@@ -28,6 +28,7 @@ from providers.shared.answers import (
     paced_chunks,
 )
 from providers.sources import BytesSource
+from tests.constants import change_constant
 from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,
@@ -194,7 +195,7 @@ def test_what_boto3_carries_has_time_to_travel_too(
     new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch, size_bytes: int
 ) -> None:
     """Files whose names obstore refuses."""
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     real = new_destination("s3-rclone")
     line = "^PUT .*%0A"
     with (
@@ -217,7 +218,7 @@ def test_a_listing_for_which_a_server_reads_all_that_it_holds_has_the_time_for_i
     has_time: bool,
 ) -> None:
     """As rclone's server does for the MD5s that it shows; one that answers anything else as late is silent."""
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     monkeypatch.setattr(providers.s3.provider, "SLOWEST_HASHING_BYTES_PER_SECOND", 200_000)
     real = new_destination("s3-rclone")
     put_file(real)
@@ -234,7 +235,7 @@ def test_a_listing_for_which_a_server_reads_all_that_it_holds_has_the_time_for_i
 def test_such_a_listing_is_not_waited_for_at_a_trickle_either(
     new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providers.s3.provider, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    change_constant("providers__base__ANSWER_TIMEOUT_SECONDS", 0.5, monkeypatch.setattr)
     monkeypatch.setattr(providers.s3.provider, "SLOWEST_HASHING_BYTES_PER_SECOND", 200_000)
     real = new_destination("s3-rclone")
     put_file(real)

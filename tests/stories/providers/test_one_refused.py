@@ -15,6 +15,7 @@ from tests.destinations import Destination
 from tests.disks.protection import protected
 from tests.faults.http_effects import address_of, behind, refuse, reset_at_once
 from tests.faults.http_proxy import ONCE, Effect, Exchange, Fault, HttpFaultProxy
+from tests.running.skips import needs_root
 from tests.stories.installation import Installation, Run
 from tests.stories.trees import copy_tree, require_stored
 
@@ -81,7 +82,7 @@ def test_one_directory_that_is_protected_takes_the_provider_from_no_other(
     _add_executions(installation)
     installation.configure(installation.add_provider(destination, "El NAS"))
     directory = destination.directory / "ejecuciones" / "mala"
-    directory.mkdir(parents=True)
+    (directory / "vacía").mkdir(parents=True)  # else an ordinary user could remove the directory, and make it again
     with protected(directory):
         for _ in range(2):
             run = installation.run()
@@ -238,6 +239,7 @@ def test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is(
     require_stored(destination, "ejecuciones/una", directory)
 
 
+@needs_root
 def test_an_older_manifest_that_is_protected_is_reported_and_others_continue(
     installation: Installation, new_destination: MakeDestination, nas: Destination
 ) -> None:

@@ -123,6 +123,16 @@ def test_an_old_chain_goes_whole_and_the_full_one_last() -> None:
     assert [backup.id for backup in deletable([*old, new, alive], 90, NOW)] == [2]
 
 
+def test_a_doubt_stays_as_long_as_the_full_backup_that_it_is_about() -> None:
+    """Without the differential whose proof failed, its full backup would seem to be one to rely on."""
+    disk = frozenset(("disk",))
+    sound = KnownBackup(1, NOW - timedelta(days=200), copies=disk)
+    doubted = KnownBackup(2, NOW - timedelta(days=190), copies=disk)
+    failed = KnownBackup(3, NOW - timedelta(days=189), 2, copies=disk, is_doubtful=True)
+    assert deletable([sound, doubted, failed], 90, NOW) == []
+    assert deletable([sound, doubted, replace(failed, is_good=False, copies=frozenset())], 90, NOW) == []
+
+
 def test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one() -> None:
     disk = frozenset(("disk",))
     backups = [
