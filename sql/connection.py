@@ -19,7 +19,7 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from config.logs import one_line
-from sql.database_messages import in_spanish
+from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS, in_spanish
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
@@ -369,7 +369,7 @@ def _reason(error: psycopg2.Error) -> str:
 
 
 def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
-    reason = in_spanish(error.pgcode, _reason(error))
+    reason = NO_ROOM_FOR_LOCKS if SETTING_FOR_LOCKS in str(error) else in_spanish(error.pgcode, _reason(error))
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
     if isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):

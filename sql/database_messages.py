@@ -17,6 +17,14 @@ BY_SQLSTATE = {
 }
 """Source: PostgreSQL documentation, appendix A. A class whose errors share one meaning is in `BY_CLASS`."""
 
+SETTING_FOR_LOCKS = "max_locks_per_transaction"
+"""PostgreSQL names it in a hint, in any language, where it has no memory for another lock; the code says less."""
+
+NO_ROOM_FOR_LOCKS = (
+    f"el servidor no tiene sitio para tantos bloqueos: suba {SETTING_FOR_LOCKS} en postgresql.conf (al doble, por "
+    "ejemplo) y reinícielo"
+)
+
 BY_CLASS = {
     "22": "un valor no cabe en su columna o no es de su tipo",
     "23": "los datos no cumplen una restricción de la tabla",

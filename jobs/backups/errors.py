@@ -35,6 +35,10 @@ class DamagedBackup(BackupError):
     """A file does not have the contents that were recorded."""
 
 
+class ColumnsDiffer(DamagedBackup):
+    """Portions of one table have other columns than its first one."""
+
+
 class BackupInterrupted(BackupError):
     """Somebody asked the program to stop."""
 

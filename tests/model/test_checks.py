@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
+import re
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +39,7 @@ from tests.model.steps import (
 )
 from tests.model.stores import KINDS, MemoryProvider, MemoryStore, network
 from tests.model.world import Loss, World, options_of
+from tests.repository import REPOSITORY
 
 COMMIT = "sql commit*"
 
@@ -372,3 +376,14 @@ def test_a_store_that_folds_case_has_one_object_for_both_names() -> None:
     store.put("p/u0/a", b"two")
     assert [held.content for held in store.below("p/U0/")] == [b"two"]
     assert [StoredObject(held.key, 3) for held in store.below("p/u0/")] == [StoredObject("p/u0/a", 3)]
+
+
+def test_every_statement_at_which_a_run_is_cut_exists() -> None:
+    """A cut that no step matches cuts nothing, and its history tells nothing."""
+    own = [path.stem for path in (REPOSITORY / "sql/queries").glob("*.sql")]
+    of_jobs = (REPOSITORY / "jobs").glob("*/queries/*.sql")
+    known = own + [f"jobs/{path.parts[-3]}/{path.stem}" for path in of_jobs]
+    texts = (path.read_text() for path in Path(__file__).parent.rglob("*.py"))
+    named = {name for text in texts for name in re.findall(r'"sql ([\w*/]+)"', text)}
+    assert named, "no cut is found any more"
+    assert [name for name in sorted(named) if not fnmatch.filter(known, name)] == []

@@ -27,6 +27,7 @@ from sql.database import (
     DatabaseError,
     DatabaseReadOnly,
     DatabaseUnavailable,
+    DeletionHeld,
     DeletionSwitchedOff,
     SchemaError,
     database_identity,
@@ -1269,6 +1270,43 @@ def test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_
     commit(platform.run("host-1"), execution, delete_local_copy=True)
     (later,) = platform.run("host-1").claim_deletions([execution])
     assert later.record == RemovalRecord()
+
+
+def test_a_question_during_a_removal_changes_nothing(platform: Platform) -> None:
+    platform.switch_deletion_on()
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    database.note_set_aside(deletion.claim, "17")
+    database.note_emptied(deletion.claim, "1:2")
+    assert (database.deletion_seconds_left(deletion.claim) or 0) > 0
+    (again,) = platform.run("host-1").claim_deletions([execution])
+    assert again.record == RemovalRecord("17", "1:2")
+
+
+def test_a_question_during_a_removal_waits_for_nobody_and_writes_nothing(platform: Platform) -> None:
+    """Or a hold would not be seen while somebody makes an index, or where the database takes no writes any more."""
+    platform.switch_deletion_on()
+    execution = platform.add_execution()
+    commit(platform.run("host-1"), execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    sign = "&" if "?" in platform.database_url else "?"
+    reading = f"{platform.database_url}{sign}options=-cdefault_transaction_read_only%3Don"
+    with (
+        closing(Database(reading, "host-1")) as database,
+        closing(psycopg2.connect(platform.database_url)) as other,
+        other.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE janitor_migrations IN SHARE MODE")
+        assert (database.deletion_seconds_left(deletion.claim) or 0) > 0
+        platform.sql(
+            "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) "
+            "VALUES (%s, 'uuid-1', 'espera', 'host-1', 'ana')",
+            execution.id,
+        )
+        with pytest.raises(DeletionHeld):
+            database.deletion_seconds_left(deletion.claim)
 
 
 def test_what_is_set_aside_again_is_not_empty(platform: Platform) -> None:

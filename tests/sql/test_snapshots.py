@@ -35,3 +35,12 @@ def test_why_there_is_no_session_is_said_as_of_every_connection(postgres: Embedd
     with pytest.raises(DatabaseUnavailable) as failure:
         SnapshotSession(wrong, Path())
     assert str(failure.value).startswith("no se puede usar la base de datos: el usuario o la contraseña no son")
+
+
+def test_a_server_without_room_for_locks_is_told_from_one_without_memory(postgres: EmbeddedPostgres) -> None:
+    """A database of very many tables meets this where it locks them. Only the server's advice names the setting."""
+    with SnapshotSession(postgres.database_url, Path()) as session, pytest.raises(DatabaseError) as failure:
+        session.run(b"SELECT count(pg_advisory_lock(g)) FROM generate_series(1, 1000000) g")
+    assert str(failure.value).endswith(
+        "suba max_locks_per_transaction en postgresql.conf (al doble, por ejemplo) y reinícielo"
+    )

@@ -24,7 +24,7 @@ from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
 from jobs.backups.creation.statements import filled_views, lending, literal, refresh, render, returning
 from jobs.backups.creation.table_changes import Change, TableWriter
-from jobs.backups.errors import DamagedBackup, FullBackupNeeded
+from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
     DIFFERENTIAL,
     STAMP,
@@ -176,7 +176,7 @@ class _Making:
             member.write(lending(pre_data))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
-                deletions.copy_to(member)  # all of them first: a constraint may look at rows of other tables
+                deletions.copy_backwards_to(member)  # a constraint may look at rows of the tables that come before
                 rows.copy_to(member)
                 member.write(render("resume"))
             member.write(_read_as_written(sequences, pre_data))
@@ -211,6 +211,7 @@ class _Making:
         def finish(begins: TableBegins, comparison: TableComparison) -> None:
             facts = self.snapshot.tables[begins.table]
             writer = TableWriter(facts, begins, keys.get(facts.oid), conditions.get(facts.oid, b""), self.directory)
+            deletions.begin_part()
             change = writer.write(comparison, deletions.write, rows.write)
             self.changed_bytes += change.changed_bytes
             if change.gone or change.new:
@@ -219,7 +220,7 @@ class _Making:
         old = _OldRows(self.base, self.description)
         sequences = []
         with contextlib.closing(old):
-            for event in parsed(dumped(self.snapshot.shared, "data", self.interruption)):
+            for event in self._events():
                 match event:
                     case TableBegins():
                         comparison = self._begin(event, old)
@@ -238,6 +239,12 @@ class _Making:
         for begins, comparison in self.partitioned.values():
             finish(begins, comparison)
         return [text for text in sequences if text not in old.sequences]
+
+    def _events(self) -> Iterator[Event]:
+        try:
+            yield from parsed(dumped(self.snapshot.shared, "data", self.interruption))
+        except ColumnsDiffer as error:  # before PostgreSQL 16 a column may be generated in some partitions only
+            raise FullBackupNeeded(str(error)) from error
 
     def _begin(self, begins: TableBegins, old: _OldRows) -> TableComparison:
         facts = self.snapshot.tables.get(begins.table)
@@ -308,6 +315,11 @@ class _Spool:
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self._file = stack.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 the stack closes it
+        self._starts: list[int] = []
+
+    def begin_part(self) -> None:
+        """Let another part begin with what is written next."""
+        self._starts.append(self._file.tell())
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
@@ -316,6 +328,15 @@ class _Spool:
         self._file.seek(0)
         while block := self._file.read(COPY_BYTES):
             member.write(block)
+
+    def copy_backwards_to(self, member: GzipMember) -> None:
+        """Copy the parts, the last one first."""
+        end = self._file.tell()
+        for start in reversed(self._starts):
+            self._file.seek(start)
+            for first in range(start, end, COPY_BYTES):
+                member.write(self._file.read(min(COPY_BYTES, end - first)))
+            end = start
 
 
 class _OldRows:

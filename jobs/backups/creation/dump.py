@@ -19,6 +19,7 @@ from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.creation.programs import Programs, inherited_environment
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
+from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS
 from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
 
@@ -170,9 +171,6 @@ def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
             raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
 
 
-TOO_MANY_LOCKS = "max_locks_per_transaction"
-"""The setting that the server names then, in any language."""
-
 SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connection", "connection to server was lost")
 """What libpq says. The text after it is a guess in English."""
 
@@ -180,11 +178,8 @@ SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connect
 def _require_success(code: int, complaints: str, tail: bytes) -> None:
     if code != 0:
         lines = [" ".join(line.split()) for line in complaints.splitlines() if line.strip()]
-        if TOO_MANY_LOCKS in complaints:
-            raise TooManyLocks(
-                "el servidor no tiene sitio para los bloqueos de tantas tablas: suba max_locks_per_transaction en "
-                "postgresql.conf (al doble, por ejemplo) y reinícielo"
-            )
+        if SETTING_FOR_LOCKS in complaints:
+            raise TooManyLocks(NO_ROOM_FOR_LOCKS)
         if "Query was: LOCK TABLE" in complaints:
             raise TablesBusy("otra sesión cambia una tabla y no suelta su bloqueo; vuelva a intentarlo cuando termine")
         if any(sign in complaints for sign in SIGNS_OF_A_LOST_DATABASE):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from jobs.backups.errors import DamagedBackup
+from jobs.backups.errors import ColumnsDiffer, DamagedBackup
 
 NAME = rb'"(?:[^"]|"")*"'
 HEADER = re.compile(
@@ -76,7 +76,7 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
     """
     first: dict[bytes, TableBegins] = {}
     places: list[int] | None = None
-    for event in _events_of(blocks):
+    for event in events_of(blocks):
         if isinstance(event, TableBegins):
             usual = first.setdefault(event.table, event)
             places = _places(usual.columns, event.columns)
@@ -86,11 +86,11 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
 
 
 def _places(usual: tuple[bytes, ...], columns: tuple[bytes, ...]) -> list[int] | None:
-    """Where the usual columns are among these; `None` if each is where it usually is. Raises `DamagedBackup`."""
+    """Where the usual columns are among these; `None` if each is where it usually is. Raises `ColumnsDiffer`."""
     if columns == usual:
         return None
     if sorted(columns) != sorted(usual):
-        raise DamagedBackup("los datos volcados dan columnas distintas a las particiones de una misma tabla")
+        raise ColumnsDiffer("los datos volcados dan columnas distintas a las particiones de una misma tabla")
     return [columns.index(column) for column in usual]
 
 
@@ -100,7 +100,8 @@ def _reordered(rows: Rows, places: list[int]) -> Rows:
     return Rows(text, 0, len(text))
 
 
-def _events_of(blocks: Iterable[bytes]) -> Iterator[Event]:
+def events_of(blocks: Iterable[bytes]) -> Iterator[Event]:
+    """The events of a data section as they come. Raises `DamagedBackup` for what is cut or not understood."""
     parser = _Parser()
     for block in blocks:
         yield from parser.feed(block)

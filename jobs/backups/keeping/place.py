@@ -33,12 +33,16 @@ def require_outside_roots(settings: Settings) -> None:
     An execution that is there, or holds it, would take the backups along: to a provider that is not to have them, or
     not unencrypted, and away from here.
     """
-    directory = Path(os.path.realpath(settings.backup_directory))
+    try:
+        directory = Path(os.path.realpath(settings.backup_directory))
+    except FileNotFoundError:  # the working directory is gone, so a relative path leads nowhere
+        return
     for root in settings.roots:
         if any(_is_same(each, os.path.realpath(root)) for each in (directory, *directory.parents)):
             raise ConfigurationError(
                 f"BACKUP_PATH: {one_line(directory)} está en la raíz {one_line(root)} de JANITOR_ROOTS y se migraría "
-                "con una ejecución; indique un directorio fuera de las raíces, y lleve allí las copias que haya"
+                "con una ejecución; indique un directorio fuera de las raíces; las copias que haya valen donde están, "
+                "y si las lleva allí, corrija su ruta_archivo en historial_backup (docs/backups.md)"
             )
 
 

@@ -1,4 +1,5 @@
 \set ON_ERROR_STOP on
+SELECT 'COMMIT' WHERE NOT :'AUTOCOMMIT'::pg_catalog.bool \gexec
 \set AUTOCOMMIT on
 \set QUIET on
 \o /dev/null

@@ -20,6 +20,7 @@ from jobs.backups.errors import NoFittingProgram
 
 OWN_COMMANDS = (
     *(b"\\set ON_ERROR_STOP on\n", b"\\set AUTOCOMMIT on\n", b"\\set QUIET on\n"),
+    b"SELECT 'COMMIT' WHERE NOT :'AUTOCOMMIT'::pg_catalog.bool \\gexec\n",
     *(b"\\o /dev/null\n", b"\\o\n"),
 )
 RESTRICT = re.compile(rb"\\restrict (\w+)\n")

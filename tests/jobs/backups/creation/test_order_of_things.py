@@ -11,13 +11,14 @@ import psycopg2
 import pytest
 
 from jobs.backups.creation.description import read_description
-from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.dump_parser import Rows, TableBegins, events_of, parsed
 from jobs.backups.creation.programs import find_programs
-from jobs.backups.errors import DamagedBackup
+from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import description_name
 from jobs.backups.result import BackupFile
 from jobs.backups.verification.scratch_server import scratch_database
 from jobs.backups.verification.verify import prove
+from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair
 
 
@@ -79,8 +80,21 @@ def test_the_rows_of_all_partitions_come_in_the_order_of_the_first_one() -> None
         rows = b"".join(event.text for event in events if isinstance(event, Rows))
         assert rows == b"1\t2\t3\n4\t5\t6\n\\\\\t\t\\N\n"
         assert {event.columns for event in events if isinstance(event, TableBegins)} == {(b'"a"', b'"b"', b'"c"')}
+    of_other_columns = text.replace(b'("c", ', b'("d", ')
     with pytest.raises(DamagedBackup):
-        list(parsed([text.replace(b'("c", ', b'("d", ')]))
+        list(parsed([of_other_columns]))
+    assert len(list(events_of([of_other_columns]))) == len(events), "a full backup does not compare rows"
+
+
+def test_partitions_with_other_columns_become_a_full_backup(pair: Pair, tmp_path: Path) -> None:
+    """Before PostgreSQL 16 a column may be generated in some of them only."""
+    pair.change("CREATE TABLE a (id integer)", "INSERT INTO a VALUES (1)")
+    full = pair.full()
+    portion = 'COPY "public"."a" ("other") FROM stdin;\\n\\\\.\\n\\n'
+    lie = f'"$true" "$@" | sed \'s/^-- PostgreSQL database dump complete/{portion}&/\'; exit 0'
+    pair.use_programs(lying_programs(pair.binaries, tmp_path / "programs", "data", lie))
+    with pytest.raises(FullBackupNeeded, match="columnas distintas"):
+        pair.differential(full)
 
 
 def test_materialised_views_are_filled_as_in_the_database_that_was_backed_up(pair: Pair) -> None:
@@ -126,10 +140,32 @@ def test_a_constraint_may_look_at_rows_of_another_table(pair: Pair) -> None:
     pair.require_equal()
 
 
-def test_what_psql_is_told_at_its_start_loses_no_row(pair: Pair, tmp_path: Path) -> None:
-    """Without AUTOCOMMIT all would be undone at the end of a full backup, and `psql` would end with 0."""
+@pytest.mark.parametrize("key", ["", ", PRIMARY KEY (word)"])
+def test_the_type_of_a_vanished_row_may_look_at_rows_of_a_table_that_comes_before(pair: Pair, key: str) -> None:
+    """A row there that changed is deleted and comes again; the vanished row is read before that."""
+    pair.change(
+        "CREATE TABLE known (word text PRIMARY KEY, n integer)",
+        "CREATE FUNCTION is_known(text) RETURNS boolean LANGUAGE sql "
+        "AS 'SELECT EXISTS (SELECT FROM public.known WHERE word = $1)'",
+        "CREATE DOMAIN known_word AS text CHECK (is_known(VALUE))",
+        f"CREATE TABLE used (word known_word{key})",
+        "INSERT INTO known SELECT 'w' || g, g FROM generate_series(1, 20) g",
+        "INSERT INTO used SELECT 'w' || g FROM generate_series(1, 10) g",
+    )
+    full = pair.full()
+    pair.change("DELETE FROM used WHERE word = 'w5'", "UPDATE known SET n = 50 WHERE word = 'w5'")
+    pair.change("INSERT INTO known VALUES ('new', 0)", "INSERT INTO used VALUES ('new')")
+    pair.restore(full, pair.differential(full))
+    pair.require_equal()
+
+
+@pytest.mark.parametrize("begun", ["", "SET application_name = 'ana';\n", "\\set QUIET on\nSELECT 1 \\g /dev/null\n"])
+def test_what_psql_is_told_at_its_start_loses_no_row(pair: Pair, tmp_path: Path, begun: str) -> None:
+    """Without AUTOCOMMIT all would be undone at the end of a full backup, and `psql` would end with 0: also where a
+    transaction has begun before.
+    """
     own = tmp_path / "psqlrc"
-    own.write_text("\\set AUTOCOMMIT off\n\\set ON_ERROR_ROLLBACK on\n\\set FETCH_COUNT 7\n")
+    own.write_text(f"\\set AUTOCOMMIT off\n\\set ON_ERROR_ROLLBACK on\n\\set FETCH_COUNT 7\n{begun}")
     pair.change("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
     full = pair.full()
     pair.change("DELETE FROM t WHERE id = 2", "SELECT lo_from_bytea(90001, 'large')")

@@ -74,6 +74,8 @@ def test_an_unknown_database_takes_it_only_when_forced(
 
 def test_even_when_forced_the_rows_are_counted(filled: Pair, full: BackupFile, differential: BackupFile) -> None:
     filled.restore(full, differential)
+    require_refused(filled, differential.path, "not the right base: 0 of 1 rows found", **FORCED)
+    filled.change_restored("SET session_replication_role = replica", "INSERT INTO c VALUES (7)")
     require_refused(filled, differential.path, "not the right base: 1 of 2 rows found", **FORCED)
 
 

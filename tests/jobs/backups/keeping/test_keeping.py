@@ -6,9 +6,11 @@ No PostgreSQL program is needed: files of backups are any gzip here.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,7 @@ from tests.destinations import local_destination
 from tests.faults.faulty_provider import Fault, FaultyProvider, fail
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk
 
+DOCUMENT = Path(__file__).parents[4] / "docs/backups.md"
 OLD = "backup_20260101_030000_FULL.sql.gz"
 DAYS = 90
 
@@ -248,3 +251,17 @@ def test_the_directory_of_the_backups_is_no_second_place(desk: Desk, tmp_path: P
     assert (desk.local(), desk.stored()) == (before, [])
     with closing(desk.delivery()) as delivery:
         assert is_backup_directory(delivery.fetcher.stores, number, desk.directory)
+
+
+def test_backups_are_taken_along_to_another_directory_as_the_documents_say(desk: Desk, tmp_path: Path) -> None:
+    old, new = desk.directory, tmp_path / "new"
+    full = desk.make()
+    desk.make("backup_20260303_030000_DIFF.sql.gz", full.id)
+    old.rename(new)
+    assert len(desk.shelf().missing()) == 2
+    (statement,) = re.findall(r"(?s)```sql\n(UPDATE historial_backup SET ruta_archivo.*?)```", DOCUMENT.read_text())
+    for name, meant in (("/new", str(new)), ("/old", str(old)), ("HOST", "host-1")):
+        statement = statement.replace(f"'{name}", f"'{meant}")
+    desk.platform.sql(statement)
+    assert desk.shelf().missing() == []
+    assert desk.shelf().newest_full() == replace(full, path=new / full.name)

@@ -38,6 +38,15 @@ def test_a_directory_in_a_root_is_refused(tmp_path: Path, path: str) -> None:
         plan_of(JOB, settings)
 
 
+def test_without_a_working_directory_only_the_job_itself_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings are read before all jobs of a tick."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    require_outside_roots(load_settings({"JANITOR_ROOTS": str(tmp_path / "raiz"), "BACKUP_PATH": "copias"}))
+
+
 @pytest.mark.parametrize(
     "address", ["sage", "mysql://u:s3cret@h/x", "postgresql://u:12@s3cret@127.0.0.1/x", "postgresql://u:1/s3cret@h/x"]
 )
