@@ -20,7 +20,14 @@ import psycopg2.extensions
 
 from config.logs import one_line
 from sql.database_messages import in_spanish
-from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
+from sql.errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseOutOfLocks,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    SchemaError,
+)
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
@@ -47,6 +54,14 @@ NOTHING_HAPPENED = (
     psycopg2.errors.QueryCanceled,
 )
 """PostgreSQL's codes for a statement rolled back because of other transactions or a time limit."""
+
+LOCKS_SETTING = "max_locks_per_transaction"
+"""The setting that the server names, in any language, when it has no room for more locks."""
+
+NO_ROOM_FOR_LOCKS = (
+    f"el servidor no tiene sitio para los bloqueos de tantas tablas: suba {LOCKS_SETTING} en postgresql.conf (al "
+    "doble, por ejemplo) y reinícielo"
+)
 
 NAMES_UNKNOWN = (psycopg2.errors.UndefinedColumn, psycopg2.errors.UndefinedTable)
 
@@ -382,7 +397,9 @@ def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
         return SchemaError(
             f"el usuario de la base de datos no tiene permiso: {reason}; concédaselo (GRANT) o cambie de usuario"
         )
-    return DatabaseError(f"la base de datos rechazó la operación: {reason}")
+    is_full_of_locks = LOCKS_SETTING in (error.diag.message_hint or "")
+    refused = f"la base de datos rechazó la operación: {reason}"
+    return DatabaseOutOfLocks(NO_ROOM_FOR_LOCKS) if is_full_of_locks else DatabaseError(refused)
 
 
 def _what_is_missing(error: psycopg2.Error, reason: str) -> str:

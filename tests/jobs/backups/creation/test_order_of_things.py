@@ -169,3 +169,18 @@ def test_an_owner_may_have_a_name_of_another_encoding(new_pair: Callable[..., Pa
         pair.change("DROP TABLE t")
         pair.empty_restored()
         pair.administer_in_latin1(f'DROP ROLE "{name}"')
+
+
+def test_an_operator_of_the_databases_owner_is_never_used(pair: Pair) -> None:
+    """It would run with the rights of the superuser who backs up or restores."""
+    pair.change(
+        "CREATE TABLE a AS SELECT g AS id FROM generate_series(1, 100) g",
+        "CREATE FUNCTION trap(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'used'; END $$",
+        "CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = trap)",
+    )
+    for name in pair.names:
+        pair.administer(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
+    full = pair.full()
+    pair.change("DELETE FROM a WHERE id < 10")
+    pair.restore(full, pair.differential(full))
+    pair.require_equal()
