@@ -25,7 +25,7 @@ INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "OPENSSL_CONF")
 INHERITED_PREFIXES = ("LD_", "FAKETIME", "SSL_CERT_", "KRB5", "GSS")
 PREFIX_OF_CLIENTS = "PG"
 
-READ_COMPLAINT_BYTES = 8 * 1024 * 1024
+READ_COMPLAINT_BYTES = 4 * 1024 * 1024
 """More than the statement of a restore that fails has, which `psql` repeats after its message."""
 
 VERSION = re.compile(r"\(PostgreSQL[^)]*\) (\d+)[.\w]*")
