@@ -20,7 +20,14 @@ import psycopg2.extensions
 
 from config.logs import one_line
 from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS, in_spanish
-from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
+from sql.errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseOutOfLocks,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    SchemaError,
+)
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
@@ -369,7 +376,7 @@ def _reason(error: psycopg2.Error) -> str:
 
 
 def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
-    reason = NO_ROOM_FOR_LOCKS if SETTING_FOR_LOCKS in str(error) else in_spanish(error.pgcode, _reason(error))
+    reason = in_spanish(error.pgcode, _reason(error))
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
     if isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
@@ -382,7 +389,9 @@ def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
         return SchemaError(
             f"el usuario de la base de datos no tiene permiso: {reason}; concédaselo (GRANT) o cambie de usuario"
         )
-    return DatabaseError(f"la base de datos rechazó la operación: {reason}")
+    is_full_of_locks = SETTING_FOR_LOCKS in (error.diag.message_hint or "")
+    refused = f"la base de datos rechazó la operación: {reason}"
+    return DatabaseOutOfLocks(NO_ROOM_FOR_LOCKS) if is_full_of_locks else DatabaseError(refused)
 
 
 def _what_is_missing(error: psycopg2.Error, reason: str) -> str:

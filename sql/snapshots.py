@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,9 @@ import psycopg2
 import psycopg2.extensions
 
 from sql.connection import CONNECT_TIMEOUT_SECONDS, SILENCE_TIMEOUT_MILLISECONDS, parts_of, translated
+from sql.errors import DatabasePooled
 
+QUERIES = Path(__file__).parent / "queries"
 KEEPALIVES: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     "keepalives_idle": 15,
@@ -22,6 +25,15 @@ KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": SILENCE_TIMEOUT_MILLISECONDS,
 }
+
+LOOKS_FOR_POOLER = 5
+"""Other programs may take a server away before the look."""
+
+POOLED = (
+    "esa dirección pasa por un pooler en modo transacción, como PgBouncer: pg_dump y psql dejarían en sus conexiones "
+    "ajustes que encontrarían otros programas; dé la dirección del propio servidor (para las copias de seguridad, en "
+    "BACKUP_DATABASE_URL)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +74,51 @@ def url_of_database(database_url: str, name: str) -> str:
 class SnapshotSession:
     """One connection that runs the statements of one folder, one transaction at a time.
 
-    It uses the database's own encoding: names are exchanged as bytes. Every method raises
-    `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError` or `DatabaseError`.
+    It uses the database's own encoding: names are exchanged as bytes. Its search path is empty, because it may have
+    more rights than those who own schemas. Every method raises
+    `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError` or `DatabaseError`; opening it, `DatabasePooled`, too.
     """
 
     def __init__(self, database_url: str, queries: Path) -> None:
         self._queries = queries
         require_address(database_url)
+        self._connection = self._connected(database_url)
         try:
-            self._connection = psycopg2.connect(
+            self._require_server_of_its_own(database_url)
+            self.run(statement_of(QUERIES, "empty_search_path"))
+        except BaseException:
+            self.close()
+            raise
+
+    def _require_server_of_its_own(self, database_url: str) -> None:
+        """Raise `DatabasePooled` behind a pooler that gives one server to several sessions, one transaction at a time.
+
+        PostgreSQL's programs leave settings in their session, such as an empty search path: there, other programs would
+        find them. A pooler answers with a number of its own for the server's process.
+        """
+        ((process,),) = self.run(statement_of(QUERIES, "server_process"))
+        self._connection.commit()
+        for _ in range(0 if process == self._connection.info.backend_pid else LOOKS_FOR_POOLER):
+            with contextlib.closing(self._connected(database_url)) as other:
+                if _answer(other, statement_of(QUERIES, "server_process")) == [(process,)]:
+                    raise DatabasePooled(POOLED)
+
+    @staticmethod
+    def _connected(database_url: str) -> psycopg2.extensions.connection:
+        try:
+            connection: psycopg2.extensions.connection = psycopg2.connect(
                 database_url, application_name="janitor_daemon backup", client_encoding="UTF8", **KEEPALIVES
             )
         except psycopg2.Error as error:
             raise translated(error, lost=True) from error
+        return connection
+
+    @property
+    def place(self) -> dict[str, str | int]:
+        """Where an address names several servers, the one of this session: another one has not its snapshot."""
+        info = self._connection.info
+        has_several = "," in info.dsn_parameters.get("host", "") and "hostaddr" not in info.dsn_parameters
+        return {"host": info.host, "port": info.port} if has_several else {}
 
     def begin_read_only(self) -> None:
         """End the open transaction; the next one is REPEATABLE READ and READ ONLY.
@@ -95,12 +139,7 @@ class SnapshotSession:
 
     def run(self, statement: bytes, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement in the database's encoding and return its rows."""
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(statement, parameters)
-                return cursor.fetchall() if cursor.description else []
-        except psycopg2.Error as error:
-            raise translated(error, lost=self._connection.closed != 0) from error
+        return _answer(self._connection, statement, parameters)
 
     def each(self, name: str, rows_at_a_time: int) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, at most `rows_at_a_time` of them in memory."""
@@ -123,6 +162,17 @@ class SnapshotSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _answer(
+    connection: psycopg2.extensions.connection, statement: bytes, parameters: Mapping[str, object] | None = None
+) -> list[tuple[Any, ...]]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+    except psycopg2.Error as error:
+        raise translated(error, lost=connection.closed != 0) from error
 
 
 @functools.cache

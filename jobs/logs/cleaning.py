@@ -23,7 +23,7 @@ from jobs.logs.changing.replacement import Left, Replacement
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, left_for
 from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
 from jobs.logs.names import is_log
-from jobs.logs.planning import MAGIC_BYTES, Deadlines, Plan, SeenFile, is_compressed, plan_directory
+from jobs.logs.planning import MAGIC_BYTES, Deadlines, Plan, SeenFile, is_compressed, occupied_bytes, plan_directory
 from jobs.logs.report import LogsReport
 from jobs.logs.settings import LogsSettings
 
@@ -115,9 +115,9 @@ class _Cleaning:
         messages.say_plan(self._path, plan)
         return in_use + LogsReport(
             compressed_files=len(plan.compress),
-            bytes_before=_sum_bytes(plan.compress),
+            bytes_before=_occupied_bytes(plan.compress),
             deleted_files=len(plan.delete),
-            deleted_bytes=_sum_bytes(plan.delete),
+            deleted_bytes=_occupied_bytes(plan.delete),
         )
 
     def _without_those_in_use(self, plan: Plan) -> tuple[Plan, LogsReport]:
@@ -172,7 +172,7 @@ class _Cleaning:
 
     def _seen(self, name: str, status: os.stat_result) -> SeenFile:
         return SeenFile(
-            name, status.st_mode, status.st_size, status.st_mtime_ns, status.st_nlink,
+            name, status.st_mode, status.st_size, occupied_bytes(status), status.st_mtime_ns, status.st_nlink,
             is_compressed(name, self._first_bytes(name)),
         )  # fmt: skip
 
@@ -217,7 +217,7 @@ class _Cleaning:
         """Compress one at a time, the largest gain first. A log that does not fit waits until others have made room."""
         messages.say_little_room(self._path, self._free_bytes(), len(logs))
         estimates = {log: self._estimated_bytes(log) for log in logs}
-        pending = sorted(logs, key=lambda log: estimates[log] - log.size_bytes)
+        pending = sorted(logs, key=lambda log: estimates[log] - log.occupied_bytes)
         report = LogsReport()
         without_room: list[Left] = []
         while pending and not self._interruption.is_set():
@@ -280,6 +280,10 @@ def _batches(logs: Sequence[SeenFile], workers: int) -> Iterator[list[SeenFile]]
             batch = []
     if batch:
         yield batch
+
+
+def _occupied_bytes(logs: Iterable[SeenFile]) -> int:
+    return sum(log.occupied_bytes for log in logs)
 
 
 def _sum_bytes(logs: Iterable[SeenFile]) -> int:

@@ -48,5 +48,21 @@ class NoRoom(LogLeft):
     event = "log_without_room"
 
 
+class NothingGained(LogLeft):
+    """Its compressed copy would take more of the disk than it does. No failure: nobody can change that."""
+
+    event = "log_gains_nothing"
+    level = logging.WARNING
+    is_failure = False
+
+
+class NameTooLong(LogLeft):
+    """The name of its copy would be longer than the file system allows. No failure: only a person can rename it."""
+
+    event = "log_name_too_long"
+    level = logging.WARNING
+    is_failure = False
+
+
 class RunStopped(Exception):
     """The run has to end. What was begun is undone."""

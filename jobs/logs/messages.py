@@ -55,7 +55,7 @@ def say_plan(path: str, plan: Plan) -> None:
     ):
         for log in logs:
             where = one_line(f"{path}/{log.name}")
-            emit(logging.INFO, event, f"[simulación] {what} {where} ({megabytes(log.size_bytes)})")
+            emit(logging.INFO, event, f"[simulación] {what} {where} ({megabytes(log.occupied_bytes)})")
 
 
 def say_done(report: LogsReport, *, dry_run: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ COMPRESSED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 
 OTHER_BYTES = re.compile(r"\.distinto-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?$")
 """The end of a name after a log with other bytes took the original: the time at which this one was last written."""
+
+MOST_NAME_BYTES = 255 - len(".distinto-20260101T000000Z-1000.gz")
+"""How much of a name an alternative has: with all of it, nothing could be called so."""
 
 LAST_SECOND = 253_402_300_799
 """In the year 9999. A file system may hold later times, and much earlier ones."""
@@ -63,8 +67,9 @@ def names_in_turn(name: str, mtime_ns: int) -> Iterator[str]:
     yield name
     seconds = min(max(mtime_ns // 10**9, 0), LAST_SECOND)
     moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
-    yield f"{name}.distinto-{moment}"
-    yield from (f"{name}.distinto-{moment}-{number}" for number in count(2))
+    beginning = os.fsdecode(os.fsencode(name)[:MOST_NAME_BYTES])
+    yield f"{beginning}.distinto-{moment}"
+    yield from (f"{beginning}.distinto-{moment}-{number}" for number in count(2))
 
 
 def copy_names_in_turn(name: str, mtime_ns: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,18 @@ MAGIC_NUMBERS = (
 MAGIC_BYTES = max(map(len, MAGIC_NUMBERS))
 
 
+BYTES_PER_BLOCK = 512
+"""The unit of `st_blocks`, whatever the file system uses."""
+
+
+def occupied_bytes(status: os.stat_result) -> int:
+    """How much of the disk a file takes, its last block only as far as it is used.
+
+    Some file systems do not tell, and say 0.
+    """
+    return min(status.st_blocks * BYTES_PER_BLOCK or status.st_size, status.st_size)
+
+
 @dataclass(frozen=True, slots=True)
 class SeenFile:
     """A file as a look at a log directory showed it. `is_compressed`: by its name or by its contents."""
@@ -26,6 +39,8 @@ class SeenFile:
     name: str
     mode: int
     size_bytes: int
+    occupied_bytes: int
+    """How much of the disk it takes: less than its size if it has holes."""
     mtime_ns: int
     links: int
     is_compressed: bool
@@ -88,7 +103,7 @@ def _is_to_be_deleted(log: SeenFile, deadlines: Deadlines) -> bool:
 
 
 def _largest_first(logs: list[SeenFile]) -> tuple[SeenFile, ...]:
-    return tuple(sorted(logs, key=lambda log: (-log.size_bytes, log.name)))
+    return tuple(sorted(logs, key=lambda log: (-log.occupied_bytes, log.name)))
 
 
 def is_compressed(name: str, first_bytes: bytes) -> bool:

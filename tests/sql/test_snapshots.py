@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg2.extensions
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from sql.errors import DatabaseError, DatabaseUnavailable
+from sql.errors import DatabaseError, DatabaseOutOfLocks, DatabasePooled, DatabaseUnavailable
 from sql.snapshots import SnapshotSession, program_address, url_of_database
+from tests.servers.postgres.pgbouncer import PgBouncer
 
 TORN = (
     "postgresql://u:s3cret@[127.0.0.1/db",
@@ -18,6 +20,12 @@ TORN = (
     "postgresql://u:12@s3cret@127.0.0.1:1/db",
     "postgresql://u:1/s3cret@127.0.0.1:1/db",
 )
+
+TRAP = b"""
+CREATE FUNCTION public.trap(text, text) RETURNS boolean LANGUAGE plpgsql
+    AS $$ BEGIN RAISE EXCEPTION 'an operator of the owner was used'; END $$;
+CREATE OPERATOR public.= (LEFTARG = text, RIGHTARG = text, FUNCTION = public.trap);
+"""
 
 
 @pytest.mark.parametrize("address", TORN)
@@ -37,10 +45,49 @@ def test_why_there_is_no_session_is_said_as_of_every_connection(postgres: Embedd
     assert str(failure.value).startswith("no se puede usar la base de datos: el usuario o la contraseña no son")
 
 
-def test_a_server_without_room_for_locks_is_told_from_one_without_memory(postgres: EmbeddedPostgres) -> None:
-    """A database of very many tables meets this where it locks them. Only the server's advice names the setting."""
-    with SnapshotSession(postgres.database_url, Path()) as session, pytest.raises(DatabaseError) as failure:
-        session.run(b"SELECT count(pg_advisory_lock(g)) FROM generate_series(1, 1000000) g")
-    assert str(failure.value).endswith(
-        "suba max_locks_per_transaction en postgresql.conf (al doble, por ejemplo) y reinícielo"
-    )
+def test_an_owners_operator_stands_in_for_none_of_postgresqls(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    """Whoever may connect with all rights uses no function of those who own a schema, whatever their database says."""
+    own = url_of_database(postgres.database_url, "owned")
+    (tmp_path / "compare.sql").write_text("SELECT 'a'::text = 'a'::text")
+    with SnapshotSession(postgres.database_url, tmp_path) as session:
+        session.commit_each()
+        session.run(b"CREATE DATABASE owned")
+        session.run(b"ALTER DATABASE owned SET search_path = public, pg_catalog")
+    try:
+        with SnapshotSession(own, tmp_path) as session:
+            session.run(TRAP)
+            session.begin_read_only()
+        with SnapshotSession(own, tmp_path) as session:
+            assert session.query("compare") == [(True,)]
+            session.begin_read_only()
+            assert session.query("compare") == [(True,)]
+    finally:
+        with SnapshotSession(postgres.database_url, tmp_path) as session:
+            session.commit_each()
+            session.run(b"DROP DATABASE owned WITH (FORCE)")
+
+
+def test_no_room_for_locks_is_reported_with_the_setting(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    with SnapshotSession(postgres.database_url, tmp_path) as session, pytest.raises(DatabaseOutOfLocks) as failure:
+        session.run(b"SELECT pg_advisory_xact_lock(g) FROM generate_series(1, 10000000) g")
+    assert "suba max_locks_per_transaction en postgresql.conf" in str(failure.value)
+
+
+def test_behind_a_transaction_pooler_there_is_no_session(postgres: EmbeddedPostgres, pgbouncer: PgBouncer) -> None:
+    """What `pg_dump` sets there would be set for the next program that gets the same connection."""
+    with pytest.raises(DatabasePooled) as failure:
+        SnapshotSession(pgbouncer.url_of(postgres.database_url), Path())
+    assert "BACKUP_DATABASE_URL" in str(failure.value)
+
+
+def test_programs_go_to_the_server_that_a_session_has_found(postgres: EmbeddedPostgres) -> None:
+    """Of several servers in one address, each connection takes one: a snapshot is of one of them."""
+    parts = psycopg2.extensions.parse_dsn(postgres.database_url)
+    one, port = psycopg2.extensions.make_dsn(**parts), int(parts["port"])
+    several = psycopg2.extensions.make_dsn(**{**parts, "host": "127.0.0.1,localhost", "port": f"1,{port}"})
+    with SnapshotSession(several, Path()) as session:
+        assert session.place == {"host": "localhost", "port": port}
+        found = psycopg2.extensions.parse_dsn(program_address(several, **session.place).parameters)
+        assert (found["host"], found["port"]) == ("localhost", str(port))
+    with SnapshotSession(one, Path()) as session:
+        assert session.place == {}

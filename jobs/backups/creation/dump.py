@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import select
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.programs import Programs, inherited_environment
+from jobs.backups.creation.programs import Programs, complaints_in, inherited_environment
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
 from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS
 from sql.errors import DatabaseUnavailable
@@ -38,6 +39,10 @@ LOOK_SECONDS = 1.0
 SILENCE_SECONDS = 3600
 """How long `pg_dump` may say nothing: it reads a large catalogue, or waits for locks, before its first byte."""
 
+MOST_COMPLAINT_BYTES = 256 * 1024 * 1024
+"""A hundred times what it says of a database of many tables."""
+
+ERROR = " error: "
 LOCK_WAIT_SECONDS = 60
 FIRST_WITH_LARGE_OBJECTS = 16
 """The version from which on `--no-blobs` is called `--no-large-objects`."""
@@ -112,12 +117,40 @@ class Dump:
         """What it writes, as `dumped` gives it."""
         assert self.process.stdout is not None  # noqa: S101 for the type checker
         tail = b""
-        for block in _blocks(self.process.stdout.fileno(), interruption):
+        for block in self._blocks(self.process.stdout.fileno(), interruption):
             tail = (tail + block)[-TAIL_BYTES:] if len(block) < TAIL_BYTES else block[-TAIL_BYTES:]
             yield block
         code = self.process.wait()
-        self.complaints.seek(0)
-        _require_success(code, self.complaints.read().decode("utf-8", "replace"), tail)
+        _require_success(code, complaints_in(self.complaints), tail)
+
+    def _blocks(self, descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
+        """Until the pipe ends, or `pg_dump` has ended and nothing is left in it: what it started may hold it open."""
+        _keep_freed_memory()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        is_large = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) >= PIPE_BYTES
+        last = time.monotonic()
+        while True:
+            require_no_interruption(interruption)
+            self._require_few_complaints()
+            has_ended = self.process.poll() is not None
+            if select.select([descriptor], [], [], LOOK_SECONDS)[0]:
+                block = os.read(descriptor, BLOCK_BYTES)
+                if not block:
+                    return
+                yield block
+                last = time.monotonic()
+                if is_large and len(block) < BLOCK_BYTES:
+                    interruption.wait(PAUSE_SECONDS)
+            elif has_ended:
+                return
+            elif time.monotonic() - last > SILENCE_SECONDS:
+                raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
+
+    def _require_few_complaints(self) -> None:
+        if os.fstat(self.complaints.fileno()).st_size > MOST_COMPLAINT_BYTES:
+            said = _reasons(complaints_in(self.complaints))
+            raise DumpFailed(f"pg_dump no deja de quejarse, y llenaría el disco: {one_line(' · '.join(said[:2]))}")
 
 
 @contextlib.contextmanager
@@ -151,33 +184,13 @@ def _keep_freed_memory() -> None:
     del piece
 
 
-def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
-    _keep_freed_memory()
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    is_large = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) >= PIPE_BYTES
-    last = time.monotonic()
-    while True:
-        require_no_interruption(interruption)
-        if select.select([descriptor], [], [], LOOK_SECONDS)[0]:
-            block = os.read(descriptor, BLOCK_BYTES)
-            if not block:
-                return
-            yield block
-            last = time.monotonic()
-            if is_large and len(block) < BLOCK_BYTES:
-                interruption.wait(PAUSE_SECONDS)
-        elif time.monotonic() - last > SILENCE_SECONDS:
-            raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
-
-
 SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connection", "connection to server was lost")
 """What libpq says. The text after it is a guess in English."""
 
 
 def _require_success(code: int, complaints: str, tail: bytes) -> None:
     if code != 0:
-        lines = [" ".join(line.split()) for line in complaints.splitlines() if line.strip()]
+        lines = _reasons(complaints)
         if SETTING_FOR_LOCKS in complaints:
             raise TooManyLocks(NO_ROOM_FOR_LOCKS)
         if "Query was: LOCK TABLE" in complaints:
@@ -190,6 +203,12 @@ def _require_success(code: int, complaints: str, tail: bytes) -> None:
         raise DumpFailed(f"pg_dump terminó con {code}: {one_line(' · '.join(lines[:3])) or 'sin decir por qué'}")
     if not TRAILER.search(tail):
         raise DumpFailed("pg_dump terminó con 0, pero falta su última línea: lo que escribió no está completo")
+
+
+def _reasons(complaints: str) -> list[str]:
+    """The lines of what a program said, from its first error on if it names one: warnings may come before."""
+    lines = [" ".join(line.split()) for line in complaints.splitlines() if line.strip()]
+    return list(itertools.dropwhile(lambda line: ERROR not in line, lines)) or lines
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

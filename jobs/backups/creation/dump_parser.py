@@ -16,6 +16,7 @@ COLUMN = re.compile(NAME)
 END_OF_HEADER = b" FROM stdin;\n"
 END_OF_ROWS = b"\\.\n"
 SHORT_ROW_BYTES = 32
+LONG_ROW_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,21 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
     """
     first: dict[bytes, TableBegins] = {}
     places: list[int] | None = None
-    for event in events_of(blocks):
+    for event in _events_of(_Parser(), blocks):
         if isinstance(event, TableBegins):
             usual = first.setdefault(event.table, event)
             places = _places(usual.columns, event.columns)
             yield usual
         else:
             yield _reordered(event, places) if isinstance(event, Rows) and places is not None else event
+
+
+def parsed_in_parts(blocks: Iterable[bytes]) -> Iterator[Event]:
+    """The events for whoever only counts: columns as they come, and a long row in parts, of which none is held.
+
+    Raises `DamagedBackup` for what is cut or not understood.
+    """
+    return _events_of(_ParserInParts(), blocks)
 
 
 def _places(usual: tuple[bytes, ...], columns: tuple[bytes, ...]) -> list[int] | None:
@@ -100,9 +109,7 @@ def _reordered(rows: Rows, places: list[int]) -> Rows:
     return Rows(text, 0, len(text))
 
 
-def events_of(blocks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a data section as they come. Raises `DamagedBackup` for what is cut or not understood."""
-    parser = _Parser()
+def _events_of(parser: _Parser, blocks: Iterable[bytes]) -> Iterator[Event]:
     for block in blocks:
         yield from parser.feed(block)
     parser.require_end()
@@ -157,6 +164,31 @@ class _Parser:
     def require_end(self) -> None:
         if self._in_rows or self._statement or self._cut_line:
             raise DamagedBackup("los datos volcados terminan a la mitad de una tabla o de una orden")
+
+
+class _ParserInParts(_Parser):
+    """Holds no more of a row than `LONG_ROW_BYTES` and a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_long_row = False
+
+    def feed(self, block: bytes) -> Iterator[Event]:
+        end = 0
+        if self._in_long_row:
+            end = block.find(b"\n") + 1
+            self._in_long_row = end == 0
+            yield Rows(block, 0, end or len(block))
+        if not self._in_long_row:
+            yield from super().feed(block[end:])
+            yield from self._long_row()
+
+    def _long_row(self) -> Iterator[Event]:
+        """The beginning of a row that is long already: it cannot be the line after the last one."""
+        if self._in_rows and sum(map(len, self._cut_line)) > LONG_ROW_BYTES:
+            beginning, self._cut_line = b"".join(self._cut_line), []
+            self._in_long_row = True
+            yield Rows(beginning, 0, len(beginning))
 
 
 def _end_of_rows(buffer: bytes, position: int) -> int:

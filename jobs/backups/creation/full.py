@@ -14,7 +14,7 @@ from config.text.plurals import counted
 from jobs.backups.creation.compression import GzipMember
 from jobs.backups.creation.description import FORMAT, Description, fingerprint, settings_as_statements
 from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
-from jobs.backups.creation.dump_parser import Rows, TableBegins, events_of
+from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed_in_parts
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
 from jobs.backups.creation.statements import filled_views, lending, refresh, render, returning
@@ -139,7 +139,7 @@ def _write_rows(
             write(block)
             yield block
 
-    for event in events_of(passed_on()):
+    for event in parsed_in_parts(passed_on()):
         match event:
             case Rows():
                 amounts.rows += event.count()

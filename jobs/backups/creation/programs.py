@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
@@ -23,6 +24,9 @@ WRAPPER = "pg_wrapper"
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "OPENSSL_CONF")
 INHERITED_PREFIXES = ("LD_", "FAKETIME", "SSL_CERT_", "KRB5", "GSS")
 PREFIX_OF_CLIENTS = "PG"
+
+READ_COMPLAINT_BYTES = 4 * 1024 * 1024
+"""More than the statement of a restore that fails has, which `psql` repeats after its message."""
 
 VERSION = re.compile(r"\(PostgreSQL[^)]*\) (\d+)[.\w]*")
 VERSION_TIMEOUT_SECONDS = 30
@@ -45,6 +49,13 @@ class Programs:
     def psql(self) -> str:
         """The path of `psql`."""
         return str(self.directory / "psql")
+
+
+def complaints_in(file: BinaryIO) -> str:
+    """The last of what a program has complained: it may do so without end."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - READ_COMPLAINT_BYTES))
+    return file.read(READ_COMPLAINT_BYTES).decode("utf-8", "replace")
 
 
 def inherited_environment(*, is_client: bool) -> dict[str, str]:

@@ -133,7 +133,10 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
         if locked != tables:
             raise TablesBusy("se crean o borran tablas en este momento; vuelva a intentarlo cuando termine")
         address = program_address(
-            source.database_url, client_encoding=database.encoding, application_name="janitor_daemon backup"
+            source.database_url,
+            **session.place,
+            client_encoding=database.encoding,
+            application_name="janitor_daemon backup",
         )
         yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked)
 

@@ -4,12 +4,13 @@ SELECT 'COMMIT' WHERE NOT :'AUTOCOMMIT'::pg_catalog.bool \gexec
 \set QUIET on
 \o /dev/null
 SET client_encoding = '{{encoding}}';
+-- Before any operator is used: the owner of a schema may have made one of the same name.
+SELECT pg_catalog.set_config('search_path', '', false);
 {{session}}
 SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout');
 SET client_min_messages = warning;
 SET check_function_bodies = false;
-SELECT pg_catalog.set_config('search_path', '', false);
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 -- Vanished rows come in the order of their table: finding one in a hundred by the key's index costs a tenth of reading all.
 SET LOCAL random_page_cost = 1.1;

@@ -11,10 +11,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO
+from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
+from jobs.backups.creation.programs import complaints_in
 from jobs.backups.errors import NoScratchServer
 from jobs.backups.verification.confinement import Confinement, command_of
 
@@ -65,10 +66,9 @@ def guarded(
             raise NoScratchServer(f"no se pudo quitar la base de datos de prueba: {_said(process, complaints)}")
 
 
-def _said(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
+def _said(process: subprocess.Popen[bytes], complaints: BinaryIO) -> str:
     process.wait()
-    complaints.seek(0)
-    return one_line(complaints.read().decode("utf-8", "replace").strip()[-COMPLAINT_LETTERS:])
+    return one_line(complaints_in(complaints).strip()[-COMPLAINT_LETTERS:])
 
 
 def _first_line(process: subprocess.Popen[bytes], require_going_on: Callable[[], None]) -> str:

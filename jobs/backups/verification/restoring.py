@@ -15,7 +15,7 @@ from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.creation.compression import NoteBytes, inflated
 from jobs.backups.creation.dump import environment, require_no_interruption
-from jobs.backups.creation.programs import Programs
+from jobs.backups.creation.programs import Programs, complaints_in
 from jobs.backups.creation.statements import render
 from jobs.backups.errors import NoFittingProgram, NoScratchServer, RestoreFailed
 from jobs.backups.verification.restricted import Restraint, restraint_by
@@ -141,8 +141,7 @@ def _run_psql(
         except BaseException:
             _stop(process)
             raise
-        complaints.seek(0)
-        complaint, _, statement = complaints.read().decode("utf-8", "replace").partition(STATEMENT)
+        complaint, _, statement = complaints_in(complaints).partition(STATEMENT)
         said = [" ".join(line.split()) for line in complaint.splitlines() if line.strip()]
     if code != 0:
         require_no_interruption(interruption)

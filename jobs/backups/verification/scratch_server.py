@@ -47,6 +47,10 @@ RUNNABLE = ("sh", "mktemp", "rm", "cat", "sleep", "locale")
 RUNNABLE_OF_POSTGRESQL = ("initdb", "pg_ctl", "postgres")
 
 SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "wal_level=logical")
+USUAL_LOCKS = 64
+TABLES_PER_LOCK = 10
+"""The setting counts for each of a hundred connections: room for ten locks a table, of its indexes, keys and rows."""
+
 BYTES_PER_PLAIN_BYTE = 2
 """How much a restored database takes, with its indexes, for each byte of its rows as text: a rough guess."""
 
@@ -102,7 +106,8 @@ def scratch_database(programs: Programs, description: Description, interruption:
     """
     _require_server_programs(programs)
     _require_space(description)
-    settings = " ".join(f"-c {setting}" for setting in SETTINGS)
+    locks = f"max_locks_per_transaction={USUAL_LOCKS + description.tables // TABLES_PER_LOCK}"
+    settings = " ".join(f"-c {setting}" for setting in (*SETTINGS, locks))
     arguments = [str(programs.directory), tempfile.gettempdir(), SUPERUSER, settings]
     going_on = partial(require_no_interruption, interruption)
     inherited = inherited_environment(is_client=False)

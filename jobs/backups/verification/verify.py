@@ -160,7 +160,7 @@ def _contents_of_database(
     with SnapshotSession(database_url, QUERIES) as session:
         session.begin_read_only()
         ((snapshot_id,),) = session.query("export_snapshot")
-        address = program_address(database_url, client_encoding=encoding)
+        address = program_address(database_url, **session.place, client_encoding=encoding)
         shared = SharedSnapshot(programs, address, snapshot_id)
         return contents_of(dumped(shared, "data", interruption))
 

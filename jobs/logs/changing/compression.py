@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
 import threading
@@ -25,6 +26,9 @@ GZIP_FORMAT = 31
 ACCESS_LIST = "system.posix_acl_access"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM_LEFT = "su copia comprimida no cabe en el espacio libre: libere espacio en ese disco"
+PARTS_OF_HOLES = 100
+"""A log whose data is a larger part than one of these gains by compression, whatever becomes of its holes."""
+
 SAMPLE_BYTES = 256 * 1024
 
 
@@ -65,6 +69,20 @@ def estimate_compressed_bytes(source: int, size_bytes: int) -> int:
     sample = b"".join(os.pread(source, SAMPLE_BYTES, size_bytes * part // 4) for part in (0, 2, 3))
     ratio = len(isal_zlib.compress(sample, LEVEL)) / (len(sample) or 1)
     return int(size_bytes * ratio)
+
+
+def bytes_outside_holes(source: int, size_bytes: int) -> float:
+    """How much of a file its data takes, if nearly all of it is holes, which take nothing; else more than any copy."""
+    end = found = 0
+    try:
+        while end < size_bytes and found * PARTS_OF_HOLES < size_bytes:
+            begin = os.lseek(source, end, os.SEEK_DATA)
+            end = os.lseek(source, begin, os.SEEK_HOLE)
+            found += end - begin
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no more data; else a file system that cannot tell
+            return math.inf
+    return found if found * PARTS_OF_HOLES < size_bytes else math.inf
 
 
 def holds_the_same(source: int, copy: int, interruption: threading.Event) -> bool:

@@ -12,7 +12,7 @@ from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.removal import Removal
 from jobs.logs.changing.replacement import Left, each_of
 from jobs.logs.errors import LogChanged, RunStopped
-from jobs.logs.planning import SeenFile
+from jobs.logs.planning import SeenFile, occupied_bytes
 from jobs.logs.report import LogsReport
 
 
@@ -44,7 +44,7 @@ class Deletion:
         with contextlib.ExitStack() as opened:
             aside = each_of(logs, lambda log: self._set_aside(log, opened), left)
             deleted = each_of(self._without_writers(aside, left), self._delete, left)
-        size_bytes = sum(each.log.status.st_size for each in deleted)
+        size_bytes = sum(occupied_bytes(each.log.status) for each in deleted)
         return LogsReport(deleted_files=len(deleted), deleted_bytes=size_bytes), left
 
     def _set_aside(self, seen: SeenFile, opened: contextlib.ExitStack) -> Aside:

@@ -18,6 +18,7 @@ from jobs.logs.changing.compression import (
     NO_ROOM,
     NO_ROOM_LEFT,
     begin_writing_to_disk,
+    bytes_outside_holes,
     holds_the_same,
     keep_attributes,
     write_compressed,
@@ -25,9 +26,9 @@ from jobs.logs.changing.compression import (
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.private_directories import UNFINISHED, PrivateDirectory
 from jobs.logs.changing.removal import Removal
-from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, RunStopped, left_for
+from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NameTooLong, NoRoom, NothingGained, RunStopped, left_for
 from jobs.logs.names import GZIP_SUFFIX, copy_names_in_turn
-from jobs.logs.planning import SeenFile
+from jobs.logs.planning import SeenFile, occupied_bytes
 from jobs.logs.report import LogsReport
 
 NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
@@ -133,6 +134,8 @@ class Replacement:
             except OSError as error:
                 if error.errno in NOT_A_FILE:
                     continue
+                if error.errno == errno.ENAMETOOLONG:
+                    raise NameTooLong(f"su nombre no deja sitio para {GZIP_SUFFIX}: acórtelo, o bórrelo") from error
                 raise
             opened.callback(os.close, found)
             if has_writer(found):  # for example a program that is compressing this very log
@@ -149,10 +152,21 @@ class Replacement:
         target = os.open(unfinished, flags, 0o600, dir_fd=private)
         opened.callback(os.close, target)
         opened.callback(_unlink_if_there, unfinished, private)
-        size_bytes = write_compressed(log.descriptor, target, most_bytes, self._interruption)
+        size_bytes = self._write_copy(log, target, most_bytes)
         keep_attributes(log.descriptor, log.status, target)
         begin_writing_to_disk(target)
         return Copy(target, name, size_bytes, unfinished)
+
+    def _write_copy(self, log: OpenLog, target: int, most_bytes: float) -> int:
+        data_bytes = bytes_outside_holes(log.descriptor, log.status.st_size)
+        try:
+            return write_compressed(log.descriptor, target, min(most_bytes, data_bytes), self._interruption)
+        except NoRoom as error:
+            if data_bytes >= most_bytes:
+                raise
+            raise NothingGained(
+                "casi todo él son huecos, que no ocupan disco, y su copia comprimida ocuparía más: bórrelo si sobra"
+            ) from error
 
     def _prove(self, pair: Pair) -> Pair:
         """Wait until the disk has a new copy, read it back and compare it.
@@ -263,7 +277,7 @@ def _unlink_if_there(name: str, directory: int) -> None:
 
 
 def _report_of(pair: Pair) -> LogsReport:
-    size_bytes = pair.log.status.st_size
+    size_bytes = occupied_bytes(pair.log.status)
     if pair.copy.unfinished is None:
         return LogsReport(duplicate_files=1, duplicate_bytes=size_bytes)
     differs = pair.copy.name != f"{pair.name}{GZIP_SUFFIX}"

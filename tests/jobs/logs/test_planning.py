@@ -22,7 +22,9 @@ def seen(
     name: str, days: float = 10, *, mode: int = stat.S_IFREG | 0o644, size_bytes: int = 100, links: int = 1
 ) -> SeenFile:
     """A file as old as that."""
-    return SeenFile(name, mode, size_bytes, NOW_NS - int(days * NS_PER_DAY), links, is_compressed(name, b"text"))
+    return SeenFile(
+        name, mode, size_bytes, size_bytes, NOW_NS - int(days * NS_PER_DAY), links, is_compressed(name, b"text")
+    )
 
 
 def planned(*files: SeenFile, settings: LogsSettings = SETTINGS) -> tuple[list[str], list[str]]:

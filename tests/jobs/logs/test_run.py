@@ -19,6 +19,7 @@ import pytest
 from config.errors import ConfigurationError
 from config.process.log_output import LOG_FILE_NAME
 from config.settings import load_settings
+from jobs.logs.changing.compression import write_compressed
 from jobs.logs.errors import left_for
 from jobs.logs.guard import KeptApart, kept_apart_from_logs
 from jobs.logs.report import LogsReport
@@ -363,14 +364,22 @@ def test_a_second_run_has_nothing_to_do(directory: Path) -> None:
     assert clean(directory) == LogsReport()
 
 
-def test_what_fails_is_named_and_the_others_are_compressed(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
-    long_name = f"{'x' * 250}.log"
-    make_log(directory / long_name)
+def test_what_fails_is_named_and_the_others_are_compressed(
+    directory: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = make_log(directory / "bad.log", b"on a bad block")
     make_log(directory / "app.log")
+
+    def write(source: int, target: int, most_bytes: float, interruption: threading.Event) -> int:
+        if os.path.samestat(os.fstat(source), bad.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return write_compressed(source, target, most_bytes, interruption)
+
+    monkeypatch.setattr("jobs.logs.changing.replacement.write_compressed", write)
     report = clean(directory)
     assert (report.compressed_files, report.failures) == (1, 1)
-    assert "el nombre es demasiado largo" in caplog.text
-    assert sorted(os.listdir(directory)) == ["app.log.gz", long_name]
+    assert "bad.log como está" in caplog.text
+    assert sorted(os.listdir(directory)) == ["app.log.gz", "bad.log"]
 
 
 def test_odd_names_are_names(directory: Path) -> None:
@@ -430,3 +439,55 @@ def test_a_directory_whose_disk_goes_meanwhile_stops_no_other(
     report = clean(gone, directory, dry_run=dry_run)
     assert (report.failures, report.compressed_files) == (1, 1)
     assert f"No se puede trabajar en el directorio de registros {gone}: " in caplog.text
+
+
+def with_holes(path: Path, size_bytes: int, content: bytes) -> os.stat_result:
+    """An old log that ends with its only contents; all before them is a hole."""
+    with path.open("wb") as file:
+        file.seek(size_bytes - len(content))
+        file.write(content)
+    make_old(path)
+    return path.stat()
+
+
+def test_a_log_of_holes_stays_as_its_copy_would_take_more(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No run could free anything: that is no failure."""
+    before = with_holes(directory / "app.log", 64 * 1024 * 1024, b"end\n")
+    assert clean(directory) == LogsReport()
+    assert os.listdir(directory) == ["app.log"]
+    assert (directory / "app.log").stat().st_ctime_ns == before.st_ctime_ns
+    assert "casi todo él son huecos" in caplog.text
+
+
+def test_what_is_freed_is_what_was_occupied(directory: Path) -> None:
+    content = text(256 * 1024)
+    before = with_holes(directory / "app.log", 4 * 1024 * 1024, content)
+    report = clean(directory, dry_run=True)
+    assert report.bytes_before == before.st_blocks * 512 < before.st_size
+    report = clean(directory)
+    assert contents(directory) == {"app.log.gz": bytes(before.st_size - len(content)) + content}
+    assert report.bytes_before == before.st_blocks * 512
+    with_holes(directory / "old.log.gz", 4 * 1024 * 1024, content)
+    make_old(directory / "old.log.gz", days=91)
+    assert clean(directory).deleted_bytes == before.st_blocks * 512
+
+
+@pytest.mark.parametrize("length", [252, 253, 255])
+def test_a_name_that_leaves_no_room_for_gz_is_no_failure(
+    directory: Path, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No run could ever compress it: a person is told its name."""
+    name = f"{'n' * (length - 4)}.log"
+    make_log(directory / name)
+    report = clean(directory)
+    assert report.failures == 0
+    assert os.listdir(directory) == [name if length > 252 else f"{name}.gz"]
+    assert ("no deja sitio para .gz" in caplog.text) is (length > 252)
+
+
+def test_a_long_name_has_shorter_ones_for_other_bytes(directory: Path) -> None:
+    name = f"{'n' * 248}.log"
+    make_log(directory / name, b"content")
+    make_log(directory / f"{name}.gz", gzip.compress(b"other"))
+    assert clean(directory).differing_copies == 1
+    assert sorted(contents(directory).values()) == [b"content", b"other"]

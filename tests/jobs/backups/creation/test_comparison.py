@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.backups.creation.comparison import Memory, TableComparison
-from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.dump_parser import Event, Rows, TableBegins, parsed, parsed_in_parts
 from jobs.backups.creation.source import Table
 from jobs.backups.creation.table_changes import TableWriter
+from jobs.backups.errors import DamagedBackup
 
 rows = st.lists(st.sampled_from([b"", b"a", b"b", b"a\tb", b"\\N", b"x" * 50, b"y" * 3000, b"\\\\."]), max_size=60)
 edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(("drop", "add", "swap"))), max_size=8)
@@ -189,3 +190,39 @@ def test_equal_rows_take_no_more_memory_than_a_few(tmp_path: Path, rows_in_memor
     assert (change.gone, change.new) == (3_200, 10)
     assert written > 3_200 * 10_000 + 10 * 2_000_000
     assert most_bytes < 16_000_000
+
+
+def section_of(chances: random.Random) -> bytes:
+    """Some tables with short and long rows."""
+    tables = [b'COPY "public"."%d" ("a") FROM stdin;\n' % number for number in range(3)]
+    rows = [b"x" * chances.choice((0, 1, 2, 70, 300)) + b"\\\\.\n" for _ in range(30)]
+    return b"".join(table + b"".join(rows[: chances.randrange(30)]) + b"\\.\n" for table in tables)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_rows_in_parts_are_the_same_rows(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.backups.creation.dump_parser.LONG_ROW_BYTES", 64)
+    chances = random.Random(seed)  # noqa: S311 not a secret
+    section, largest = section_of(chances), chances.choice((1, 7, 90, 1000))
+    blocks = [section[at : at + largest] for at in range(0, len(section), largest)]
+
+    def seen(events: Iterator[Event]) -> list[tuple[object, bytes, int]]:
+        found: list[tuple[object, bytes, int]] = []
+        for event in events:
+            if isinstance(event, Rows):
+                table, text, count = found.pop()
+                found.append((table, text + event.text, count + event.count()))
+            else:
+                found.append((event, b"", 0))
+        return found
+
+    assert seen(parsed_in_parts(blocks)) == seen(parsed(blocks))
+    lengths = [len(event.text) for event in parsed_in_parts(blocks) if isinstance(event, Rows)]
+    assert max(lengths, default=0) <= 64 + 2 * largest
+
+
+def test_a_row_in_parts_that_does_not_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.backups.creation.dump_parser.LONG_ROW_BYTES", 64)
+    blocks = [b'COPY "public"."a" ("a") FROM stdin;\n', b"x" * 100, b"x" * 100]
+    with pytest.raises(DamagedBackup):
+        list(parsed_in_parts(blocks))

@@ -6,9 +6,13 @@ import contextlib
 import dataclasses
 import itertools
 import mmap
+import os
 import shlex
 import shutil
+import signal
+import tempfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +21,7 @@ import psycopg2.extensions
 import pytest
 
 from jobs.backups.creation.full import make_full_once
-from jobs.backups.creation.programs import find_programs
+from jobs.backups.creation.programs import READ_COMPLAINT_BYTES, complaints_in, find_programs
 from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_full
 from jobs.backups.errors import (
@@ -297,3 +301,55 @@ def test_two_backups_of_one_second_do_not_replace_each_other(filled: Pair) -> No
     assert first.path != second.path
     assert first.path.exists()
     assert second.path.exists()
+
+
+def test_what_pg_dump_has_started_does_not_keep_a_backup_from_ending(
+    filled: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the pipe open for ever; all that `pg_dump` wrote is in it once that has ended."""
+    monkeypatch.setattr("jobs.backups.creation.dump.SILENCE_SECONDS", 3)
+    lie = f'"$true" "$@"; sleep 600 & echo $! > {tmp_path}/started; exit 0'
+    full = full_with(filled, lying_programs(filled.binaries, tmp_path / "programs", "data", lie))
+    os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
+    filled.restore(full)
+    filled.require_equal()
+
+
+def test_complaints_without_end_do_not_fill_the_disk(
+    filled: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.backups.creation.dump.SILENCE_SECONDS", 3)
+    monkeypatch.setattr("jobs.backups.creation.dump.MOST_COMPLAINT_BYTES", MEBIBYTE)
+    lie = f"yes 'pg_dump: warning: again' | head -c {2 * MEBIBYTE} >&2; exec sleep 600"
+    with pytest.raises(DumpFailed, match=r"no deja de quejarse") as failure:
+        full_with(filled, lying_programs(filled.binaries, tmp_path / "programs", "data", lie))
+    require_one_line(failure.value, "warning: again")
+    assert files_of(filled) == []
+
+
+def test_of_what_a_program_complains_only_the_end_is_read() -> None:
+    with tempfile.TemporaryFile() as complaints:
+        complaints.write(b"x" * READ_COMPLAINT_BYTES + b"the end")
+        said = complaints_in(complaints)
+    assert len(said) == READ_COMPLAINT_BYTES
+    assert said.endswith("xthe end")
+
+
+def test_why_a_dump_failed_is_found_among_its_warnings(filled: Pair, tmp_path: Path) -> None:
+    lie = 'yes "pg_dump: warning: circular keys" | head -n 5 >&2; echo "pg_dump: error: it went wrong" >&2; exit 1'
+    programs = lying_programs(filled.binaries, tmp_path / "programs", "data", lie)
+    with pytest.raises(DumpFailed, match=r"^pg_dump terminó con 1: pg_dump: error: it went wrong$"):
+        full_with(filled, programs)
+
+
+def test_a_row_of_any_length_takes_little_memory(filled: Pair) -> None:
+    """For a full backup rows are only counted."""
+    filled.change("INSERT INTO a VALUES (0, repeat('0123456789', 8 * 1024 * 1024))")
+    tracemalloc.start()
+    try:
+        full = filled.full()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert full.rows == 1001
+    assert peak_bytes < 40 * MEBIBYTE

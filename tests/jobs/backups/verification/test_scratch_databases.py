@@ -270,3 +270,16 @@ def test_programs_of_postgresql_get_no_secrets(monkeypatch: pytest.MonkeyPatch) 
     assert "a secret" not in {*for_client.values(), *for_server.values()}
     assert (for_client["PGSSLROOTCERT"], for_client["PGPASSWORD"]) == ("root.pem", "password")
     assert not any(name.startswith("PG") for name in for_server)
+
+
+def test_a_server_of_its_own_has_room_for_the_locks_of_all_tables(pair: Pair, description: Description) -> None:
+    programs = find_programs(18, "18", pair.binaries)
+    many = dataclasses.replace(description, tables=20_000)
+    with (
+        scratch_database(programs, many, threading.Event()) as url,
+        closing(psycopg2.connect(url)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SHOW max_locks_per_transaction")
+        ((locks,),) = cursor.fetchall()
+        assert int(locks) >= 2000
