@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks.protection import protected
 from tests.jobs.logs.log_files import contents, make_log
 from tests.stories.installation import Installation
 
@@ -70,10 +71,14 @@ def test_a_refused_directory_stops_this_job_alone(installation: Installation, lo
 
 
 def test_what_fails_is_in_the_exit_code(installation: Installation, logs: Path) -> None:
-    make_log(logs / f"{'x' * 250}.log")
-    tick = installation.run()
+    closed = logs / "closed"
+    closed.mkdir()
+    make_log(closed / "app.log")
+    with protected(closed):
+        tick = installation.run(LOGS_PATH=f"{closed}:{logs}")
     assert tick.exit_code == 1, tick
-    assert "el nombre es demasiado largo" in tick.errors
+    (line,) = tick.messages("ERROR")
+    assert line.startswith(f"No se puede trabajar en el directorio de registros {closed}: ")
     assert "1 trabajo con algo sin hacer: registros" in tick.errors
     assert "con error: 1 fallo con los registros: janitor_daemon.log dice " in installation.run("jobs").output
     assert "app.log.gz" in os.listdir(logs)
