@@ -23,7 +23,6 @@ from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS, in_spani
 from sql.errors import (
     DatabaseBusy,
     DatabaseError,
-    DatabaseOutOfLocks,
     DatabaseReadOnly,
     DatabaseUnavailable,
     SchemaError,
@@ -390,8 +389,7 @@ def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
             f"el usuario de la base de datos no tiene permiso: {reason}; concédaselo (GRANT) o cambie de usuario"
         )
     is_full_of_locks = SETTING_FOR_LOCKS in (error.diag.message_hint or "")
-    refused = f"la base de datos rechazó la operación: {reason}"
-    return DatabaseOutOfLocks(NO_ROOM_FOR_LOCKS) if is_full_of_locks else DatabaseError(refused)
+    return DatabaseError(NO_ROOM_FOR_LOCKS if is_full_of_locks else f"la base de datos rechazó la operación: {reason}")
 
 
 def _what_is_missing(error: psycopg2.Error, reason: str) -> str:

@@ -19,10 +19,6 @@ class DatabaseBusy(DatabaseError):
     """Other transactions or a time limit stopped a statement. Nothing was changed."""
 
 
-class DatabaseOutOfLocks(DatabaseError):
-    """The server has no room for the locks of so many tables at once (`max_locks_per_transaction`)."""
-
-
 class DatabasePooled(DatabaseError):
     """There is a pooler in between that gives one server process to several sessions, a transaction at a time."""
 

@@ -57,7 +57,7 @@ PAUSES_THAT_REMAIN = Counter(
 
 @pytest.fixture(scope="module")
 def files_of_tests() -> list[SourceFile]:
-    """All of them, parsed once, and let go of after these tests."""
+    """All of them, parsed once and freed after these tests."""
     return files_of("tests/**/*.py")
 
 

@@ -16,7 +16,7 @@ class DumpFailed(BackupError):
 
 
 class TooManyLocks(DumpFailed):
-    """The server has no room for the locks of so many tables at once."""
+    """The server has no room for another lock."""
 
 
 class TablesBusy(BackupError):

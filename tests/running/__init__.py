@@ -1,1 +1,1 @@
-"""How these tests are run: in which order, where, and what is told of it."""
+"""How these tests are run: in which order, where, and what a run prints."""

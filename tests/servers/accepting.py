@@ -1,5 +1,5 @@
-"""HTTP servers in this process that stop at once: `serve_forever` looks only each half second whether it is to stop,
-and whoever stops it waits for that look.
+"""HTTP servers in this process that stop at once. `serve_forever` looks only every half second whether it is to stop,
+and `shutdown` waits for that look.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
 
 
 def parsed_in_parts(blocks: Iterable[bytes]) -> Iterator[Event]:
-    """The events for whoever only counts: columns as they come, and a long row in parts, of which none is held.
+    """The events for counting: columns in the order of the dump, and a long row in parts, of which none is held.
 
     Raises `DamagedBackup` for what is cut or not understood.
     """

@@ -95,6 +95,7 @@ class Seen:
 
 
 def open_causes(seen: Seen, prefix: str) -> list[str]:
+    """The keys with a prefix of the causes that are not well."""
     return [key for key in seen.open_causes if key.startswith(prefix)]
 
 

@@ -476,7 +476,7 @@ def test_what_is_freed_is_what_was_occupied(directory: Path) -> None:
 def test_a_name_that_leaves_no_room_for_gz_is_no_failure(
     directory: Path, length: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No run could ever compress it: a person is told its name."""
+    """No run can ever compress it, so its name is reported."""
     name = f"{'n' * (length - 4)}.log"
     make_log(directory / name)
     report = clean(directory)

@@ -1,1 +1,1 @@
-"""Stories of what operators ask for: status, history, copies brought back, rows written anew."""
+"""Stories of what operators ask for: status, history, copies brought back, lost rows restored."""

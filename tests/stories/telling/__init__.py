@@ -1,1 +1,1 @@
-"""Stories of what is told, to whom, and what must never be: logs, reports, exit codes, secrets."""
+"""Stories of what operators learn, and of what nobody may: logs, reports, exit codes, secrets."""

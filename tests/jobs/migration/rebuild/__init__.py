@@ -1,1 +1,1 @@
-"""Rows written anew from what providers have."""
+"""Restoring lost rows from what providers store."""
