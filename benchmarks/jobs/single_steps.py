@@ -16,18 +16,18 @@ WHEN = datetime(2026, 3, 2, 3)  # noqa: DTZ001 # local time, as in the names of 
 
 def full(url: str, programs: str, directory: str) -> None:
     """Make a full backup in a directory."""
-    from jobs.backups.creation.source import Source
     from jobs.backups.engine import make_full
     from jobs.backups.files import Target
+    from jobs.backups.reading.source import Source
 
     make_full(Source(url, Path(programs)), Target(Path(directory)), WHEN, threading.Event())
 
 
 def differential(url: str, programs: str, directory: str, base: str) -> None:
     """Make a differential backup of what changed since a full one."""
-    from jobs.backups.creation.source import Source
     from jobs.backups.engine import make_differential
     from jobs.backups.files import Target
+    from jobs.backups.reading.source import Source
 
     make_differential(Source(url, Path(programs)), Target(Path(directory)), Path(base), WHEN, threading.Event())
 

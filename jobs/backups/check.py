@@ -7,14 +7,14 @@ from pathlib import Path
 
 from config.settings import Settings
 from config.text.times import Clock
-from jobs.backups.creation.programs import find_programs
-from jobs.backups.creation.source import VERSIONS_PER_MAJOR
 from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import BackupError
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.keeping.summary import SUBJECT, findings
 from jobs.backups.keeping.whereabouts import off_site_findings
 from jobs.backups.offsite.check import check as check_providers
+from jobs.backups.reading.programs import find_programs
+from jobs.backups.reading.source import VERSIONS_PER_MAJOR
 from jobs.backups.records import Records
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context

@@ -19,7 +19,6 @@ from config.process.write_advice import user_name
 from config.text.plurals import counted
 from jobs.backups.check import programs
 from jobs.backups.choice import Choice, Costs, Wish, choose
-from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
@@ -30,6 +29,7 @@ from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
 from jobs.backups.offsite.encryption import require_recipients
+from jobs.backups.reading.source import Source
 from jobs.backups.records import Backup, Beginning, End, Records, readable_size
 from jobs.backups.result import BackupFile, Kind
 from jobs.backups.settings import BackupSettings

@@ -5485,7 +5485,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a pg_dump that failed is believed",
-        "jobs/backups/creation/dump.py",
+        "jobs/backups/reading/dump.py",
         "    if code != 0:\n",
         "    if code == 12345:\n",
         (NOT_WHOLE,),
@@ -5581,7 +5581,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a dump without its last lines is believed",
-        "jobs/backups/creation/dump.py",
+        "jobs/backups/reading/dump.py",
         "    if not TRAILER.search(tail):\n",
         "    if tail is None:\n",
         (NOT_WHOLE,),
@@ -5597,7 +5597,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "an older pg_dump is used",
-        "jobs/backups/creation/programs.py",
+        "jobs/backups/reading/programs.py",
         "programs.major >= server_major",
         "programs.major > 0",
         (f"{BACKUP_FAILURES}test_an_older_program_is_refused_before_anything_is_written",),
@@ -5653,7 +5653,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "partitions with columns in another order get the values of other columns",
-        "jobs/backups/creation/dump_parser.py",
+        "jobs/backups/reading/dump_parser.py",
         "            places = _places(usual.columns, event.columns)\n",
         "",
         (f"{ORDER_OF_THINGS}test_the_rows_of_all_partitions_come_in_the_order_of_the_first_one",),
@@ -5709,7 +5709,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a database of very many tables is not backed up, as two programs lock them at once",
-        "jobs/backups/creation/dump.py",
+        "jobs/backups/reading/dump.py",
         "    except TooManyLocks:\n",
         "    except ZeroDivisionError:\n",
         (f"{BACKUP_TESTS}creation/test_failures.py::test_programs_whose_locks_have_no_room_together_run_in_turn",),
@@ -5741,7 +5741,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "the end of a long row that comes in parts is not waited for",
-        "jobs/backups/creation/dump_parser.py",
+        "jobs/backups/reading/dump_parser.py",
         "            self._in_long_row = end == 0\n",
         "            self._in_long_row = False\n",
         (f"{BACKUP_TESTS}creation/test_comparison.py::test_rows_in_parts_are_the_same_rows",),
@@ -5749,7 +5749,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what pg_dump has started keeps a backup, and its snapshot, open for an hour",
-        "jobs/backups/creation/dump.py",
+        "jobs/backups/reading/dump.py",
         "            elif has_ended:\n",
         "            elif False:\n",
         (f"{BACKUP_TESTS}creation/test_failures.py::test_what_pg_dump_has_started_does_not_keep_a_backup_from_ending",),
@@ -6039,7 +6039,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "programs of PostgreSQL get the secrets of this one",
-        "jobs/backups/creation/programs.py",
+        "jobs/backups/reading/programs.py",
         " if name in INHERITED or name.startswith(prefixes)}",
         "}",
         ("tests/jobs/backups/verification/test_scratch_databases.py::test_programs_of_postgresql_get_no_secrets",),

@@ -18,10 +18,6 @@ from pathlib import Path
 from jobs.backups.creation.comparison import Memory, TableComparison
 from jobs.backups.creation.compression import GzipMember, inflated, inflated_here
 from jobs.backups.creation.description import Description, fingerprint, read_description, settings_as_statements
-from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
-from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
-from jobs.backups.creation.large_objects import large_objects
-from jobs.backups.creation.source import Snapshot, Source, open_snapshot
 from jobs.backups.creation.statements import filled_views, lending, literal, refresh, render, returning
 from jobs.backups.creation.table_changes import Change, TableWriter
 from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded
@@ -38,6 +34,10 @@ from jobs.backups.files import (
     publish,
     read_back,
 )
+from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
+from jobs.backups.reading.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
+from jobs.backups.reading.large_objects import large_objects
+from jobs.backups.reading.source import Snapshot, Source, open_snapshot
 from jobs.backups.result import BackupFile, Kind
 
 SEQUENCE = b"SELECT pg_catalog.setval("

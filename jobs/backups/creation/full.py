@@ -13,10 +13,6 @@ from config.logs import one_line
 from config.text.plurals import counted
 from jobs.backups.creation.compression import GzipMember
 from jobs.backups.creation.description import FORMAT, Description, fingerprint, settings_as_statements
-from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
-from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed_in_parts
-from jobs.backups.creation.large_objects import large_objects
-from jobs.backups.creation.source import Snapshot, Source, open_snapshot
 from jobs.backups.creation.statements import filled_views, lending, refresh, render, returning
 from jobs.backups.errors import DumpFailed
 from jobs.backups.files import (
@@ -31,6 +27,10 @@ from jobs.backups.files import (
     prepare,
     publish,
 )
+from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
+from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed_in_parts
+from jobs.backups.reading.large_objects import large_objects
+from jobs.backups.reading.source import Snapshot, Source, open_snapshot
 from jobs.backups.result import BackupFile, Kind
 
 FILLED = b"\n--\n\n"

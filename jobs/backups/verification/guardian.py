@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.programs import complaints_in
 from jobs.backups.errors import NoScratchServer
+from jobs.backups.reading.programs import complaints_in
 from jobs.backups.verification.confinement import Confinement, command_of
 
 UNSTOPPED = "trap '' PIPE\ntrap 'exit 1' HUP INT TERM\n"

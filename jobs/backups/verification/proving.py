@@ -11,9 +11,6 @@ from pathlib import Path
 
 from config.logs import one_line, redactor
 from jobs.backups.creation.description import Description, read_description
-from jobs.backups.creation.dump import require_no_interruption
-from jobs.backups.creation.programs import Programs, find_programs
-from jobs.backups.creation.source import VERSIONS_PER_MAJOR
 from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import (
     BackupError,
@@ -28,6 +25,9 @@ from jobs.backups.errors import (
 from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
 from jobs.backups.keeping.damage import described, require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
+from jobs.backups.reading.dump import require_no_interruption
+from jobs.backups.reading.programs import Programs, find_programs
+from jobs.backups.reading.source import VERSIONS_PER_MAJOR
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.progress import shown_progress
 from jobs.backups.verification.restoring import restore_at_once

@@ -14,10 +14,10 @@ from pathlib import Path
 from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.creation.compression import NoteBytes, inflated
-from jobs.backups.creation.dump import environment, require_no_interruption
-from jobs.backups.creation.programs import Programs, complaints_in
 from jobs.backups.creation.statements import render
 from jobs.backups.errors import NoFittingProgram, NoScratchServer, RestoreFailed
+from jobs.backups.reading.dump import environment, require_no_interruption
+from jobs.backups.reading.programs import Programs, complaints_in
 from jobs.backups.verification.restricted import Restraint, restraint_by
 from sql.snapshots import program_address, user_of_address
 

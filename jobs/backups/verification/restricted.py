@@ -15,8 +15,8 @@ from typing import Protocol
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.programs import Programs, inherited_environment
 from jobs.backups.errors import NoFittingProgram
+from jobs.backups.reading.programs import Programs, inherited_environment
 
 OWN_COMMANDS = (
     *(b"\\set ON_ERROR_STOP on\n", b"\\set AUTOCOMMIT on\n", b"\\set QUIET on\n"),

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from jobs.backups.creation.compression import NoteBytes, inflated, inflated_here, note_nothing
 from jobs.backups.creation.description import Description
-from jobs.backups.creation.dump import SharedSnapshot, dumped, require_no_interruption
-from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
-from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import QUERIES
 from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
 from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed
+from jobs.backups.reading.dump import SharedSnapshot, dumped, require_no_interruption
+from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.reading.programs import Programs
 from jobs.backups.verification.restoring import restore
 from jobs.backups.verification.scratch_server import has_locale_of, locale_name
 from sql.snapshots import SnapshotSession, program_address

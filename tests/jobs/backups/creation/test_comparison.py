@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.backups.creation.comparison import Memory, TableComparison
-from jobs.backups.creation.dump_parser import Event, Rows, TableBegins, parsed, parsed_in_parts
-from jobs.backups.creation.source import Table
 from jobs.backups.creation.table_changes import TableWriter
 from jobs.backups.errors import DamagedBackup
+from jobs.backups.reading.dump_parser import Event, Rows, TableBegins, parsed, parsed_in_parts
+from jobs.backups.reading.source import Table
 
 rows = st.lists(st.sampled_from([b"", b"a", b"b", b"a\tb", b"\\N", b"x" * 50, b"y" * 3000, b"\\\\."]), max_size=60)
 edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(("drop", "add", "swap"))), max_size=8)
@@ -201,7 +201,7 @@ def section_of(chances: random.Random) -> bytes:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_rows_in_parts_are_the_same_rows(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.backups.creation.dump_parser.LONG_ROW_BYTES", 64)
+    monkeypatch.setattr("jobs.backups.reading.dump_parser.LONG_ROW_BYTES", 64)
     chances = random.Random(seed)  # noqa: S311 not a secret
     section, largest = section_of(chances), chances.choice((1, 7, 90, 1000))
     blocks = [section[at : at + largest] for at in range(0, len(section), largest)]
@@ -222,7 +222,7 @@ def test_rows_in_parts_are_the_same_rows(seed: int, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_row_in_parts_that_does_not_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.backups.creation.dump_parser.LONG_ROW_BYTES", 64)
+    monkeypatch.setattr("jobs.backups.reading.dump_parser.LONG_ROW_BYTES", 64)
     blocks = [b'COPY "public"."a" ("a") FROM stdin;\n', b"x" * 100, b"x" * 100]
     with pytest.raises(DamagedBackup):
         list(parsed_in_parts(blocks))

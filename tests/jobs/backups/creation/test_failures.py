@@ -21,8 +21,6 @@ import psycopg2.extensions
 import pytest
 
 from jobs.backups.creation.full import make_full_once
-from jobs.backups.creation.programs import READ_COMPLAINT_BYTES, complaints_in, find_programs
-from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_full
 from jobs.backups.errors import (
     BackupError,
@@ -33,6 +31,8 @@ from jobs.backups.errors import (
     TablesBusy,
 )
 from jobs.backups.files import Target
+from jobs.backups.reading.programs import READ_COMPLAINT_BYTES, complaints_in, find_programs
+from jobs.backups.reading.source import Source
 from jobs.backups.result import BackupFile
 from sql.errors import DatabaseUnavailable
 from tests.disks.small_disk import mounted_small_disk
@@ -307,7 +307,7 @@ def test_what_pg_dump_has_started_does_not_keep_a_backup_from_ending(
     filled: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may hold the pipe open for ever; all that `pg_dump` wrote is in it once that has ended."""
-    monkeypatch.setattr("jobs.backups.creation.dump.SILENCE_SECONDS", 3)
+    monkeypatch.setattr("jobs.backups.reading.dump.SILENCE_SECONDS", 3)
     lie = f'"$true" "$@"; sleep 600 & echo $! > {tmp_path}/started; exit 0'
     full = full_with(filled, lying_programs(filled.binaries, tmp_path / "programs", "data", lie))
     os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
@@ -318,8 +318,8 @@ def test_what_pg_dump_has_started_does_not_keep_a_backup_from_ending(
 def test_complaints_without_end_do_not_fill_the_disk(
     filled: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.backups.creation.dump.SILENCE_SECONDS", 3)
-    monkeypatch.setattr("jobs.backups.creation.dump.MOST_COMPLAINT_BYTES", MEBIBYTE)
+    monkeypatch.setattr("jobs.backups.reading.dump.SILENCE_SECONDS", 3)
+    monkeypatch.setattr("jobs.backups.reading.dump.MOST_COMPLAINT_BYTES", MEBIBYTE)
     lie = f"yes 'pg_dump: warning: again' | head -c {2 * MEBIBYTE} >&2; exec sleep 600"
     with pytest.raises(DumpFailed, match=r"no deja de quejarse") as failure:
         full_with(filled, lying_programs(filled.binaries, tmp_path / "programs", "data", lie))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.creation.compression import note_nothing
-from jobs.backups.creation.programs import Programs, find_programs
 from jobs.backups.errors import NoFittingProgram, RestoreFailed
+from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.verification.proving import restore_chain
 from jobs.backups.verification.restoring import restore, restore_at_once
 from jobs.backups.verification.restricted import Restricted, restraint_by

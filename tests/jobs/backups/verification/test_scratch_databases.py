@@ -18,9 +18,9 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.creation.description import Description, Locale, read_description
-from jobs.backups.creation.dump import environment
-from jobs.backups.creation.programs import find_programs, inherited_environment
 from jobs.backups.errors import BackupInterrupted, NoScratchServer, RestoreFailed
+from jobs.backups.reading.dump import environment
+from jobs.backups.reading.programs import find_programs, inherited_environment
 from jobs.backups.verification import scratch_server
 from jobs.backups.verification.confinement import version_of_landlock
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.creation.description import read_description
-from jobs.backups.creation.programs import find_programs
 from jobs.backups.errors import NoScratchServer, NotProven
+from jobs.backups.reading.programs import find_programs
 from jobs.backups.result import BackupFile
 from jobs.backups.verification.scratch_server import scratch_database
 from jobs.backups.verification.verify import Proof, prove

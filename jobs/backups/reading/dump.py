@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.programs import Programs, complaints_in, inherited_environment
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
+from jobs.backups.reading.programs import Programs, complaints_in, inherited_environment
 from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS
 from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
