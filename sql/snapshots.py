@@ -16,6 +16,7 @@ import psycopg2.extensions
 
 from sql.connection import CONNECT_TIMEOUT_SECONDS, SILENCE_TIMEOUT_MILLISECONDS, parts_of, translated
 from sql.errors import DatabasePooled
+from sql.watchdog import cut
 
 QUERIES = Path(__file__).parent / "queries"
 KEEPALIVES: dict[str, Any] = {
@@ -150,6 +151,10 @@ class SnapshotSession:
                 yield from cursor
         except psycopg2.Error as error:
             raise translated(error, lost=self._connection.closed != 0) from error
+
+    def cut(self) -> None:
+        """Let the statement that another thread runs fail at once. The session is of no more use."""
+        cut(self._connection)
 
     def close(self) -> None:
         """Disconnect, which ends the transaction and its locks."""

@@ -18,6 +18,13 @@ ANSWER_TIMEOUT_SECONDS = 300.0
 LOOKS_FOR_EACH_TIMEOUT = 20
 
 
+def cut(connection: psycopg2.extensions.connection) -> None:
+    """Shut down the socket beneath libpq: a thread that waits for an answer sees a connection closed by the server."""
+    gone_already = (OSError, psycopg2.InterfaceError)
+    with contextlib.suppress(*gone_already), socket.socket(fileno=os.dup(connection.fileno())) as shared:
+        shared.shutdown(socket.SHUT_RDWR)
+
+
 class Watchdog:
     """Watches one connection in its own thread until `end`.
 
@@ -43,14 +50,8 @@ class Watchdog:
         while not self._ended.wait(ANSWER_TIMEOUT_SECONDS / LOOKS_FOR_EACH_TIMEOUT):
             since = self._waiting_since
             if since is not None and time.monotonic() - since > ANSWER_TIMEOUT_SECONDS:
-                self._break_connection()
+                cut(self._connection)
                 return
-
-    def _break_connection(self) -> None:
-        """Shut down the socket beneath libpq, which then sees a connection closed by the server."""
-        gone_already = (OSError, psycopg2.InterfaceError)
-        with contextlib.suppress(*gone_already), socket.socket(fileno=os.dup(self._connection.fileno())) as shared:
-            shared.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Stop watching."""

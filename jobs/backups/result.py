@@ -22,7 +22,7 @@ class BackupFile:
 
     `rows` are those of all tables in the snapshot. `base` is the file name of a differential's full backup. `reason`
     says in Spanish why a full one was made where a differential was wanted. `description_sha256` is the hash of what a
-    full one has beside it.
+    full one has beside it. `remarks` are for the operator, in Spanish.
     """
 
     kind: Kind
@@ -34,3 +34,4 @@ class BackupFile:
     base: str = ""
     reason: str = ""
     description_sha256: str | None = None
+    remarks: tuple[str, ...] = ()

@@ -251,6 +251,8 @@ class _Run:
             f"{message}; completo porque {made.reason}" if made.reason else message,
         )
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
+        for remark in made.remarks:
+            self.context.say("backup_remark", f"{made.path.name}: {remark}", logging.WARNING)
 
     def note_lost_database(self, report: TickReport) -> None:
         """The run ends as if it had no database, unless another database is being backed up."""

@@ -5463,6 +5463,7 @@ RESTRICTED = f"{BACKUP_TESTS}verification/test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}creation/test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}verification/test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}keeping/test_keeping.py::"
+ROW_COUNTS = f"{BACKUP_TESTS}reading/test_row_counts.py::"
 BACKUP_JOB = "tests/stories/jobs/test_backup_job.py::"
 OLD_CHAINS = (
     "tests/stories/jobs/test_backups_off_site.py::"
@@ -5494,7 +5495,7 @@ BACKUPS = (
         "backups",
         "a dump of other tables is believed",
         "jobs/backups/creation/full.py",
-        "    if portions != expected or not tables <= snapshot.tables.keys():\n",
+        "    if portions != expected or not rows.keys() <= snapshot.tables.keys():\n",
         "    if portions < 0:\n",
         (f"{BACKUP_FAILURES}test_a_dump_of_other_tables_is_no_backup",),
     ),
@@ -5901,6 +5902,38 @@ BACKUPS = (
         "WHERE p.pubdelete AND",
         "WHERE false AND",
         (f"{EXACT}test_publications_that_forbid_deletions_forbid_no_differential",),
+    ),
+    Mutant(
+        "backups",
+        "a dump that lacks rows and ends with 0 is a full backup",
+        "jobs/backups/creation/full.py",
+        "        remarks = counts.require(rows)\n",
+        "        remarks: tuple[str, ...] = ()\n",
+        (f"{ROW_COUNTS}test_a_dump_with_other_rows_is_no_backup",),
+    ),
+    Mutant(
+        "backups",
+        "a differential deletes the rows that a dump lacks",
+        "jobs/backups/creation/differential.py",
+        "            remarks = counts.require(self.rows)\n",
+        "            remarks: tuple[str, ...] = ()\n",
+        (f"{ROW_COUNTS}test_a_differential_of_other_rows_is_none",),
+    ),
+    Mutant(
+        "backups",
+        "rows that are dumped under their root are not counted",
+        "jobs/backups/reading/row_counts.py",
+        "            if total != total_in_roots:",
+        "            if False:",
+        (f"{ROW_COUNTS}test_rows_of_partitions_are_counted_under_their_root",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged index prevents every backup",
+        "jobs/backups/queries/count_rows_without_indexes.sql",
+        "SET LOCAL enable_indexscan = off;\n",
+        "",
+        (f"{ROW_COUNTS}test_an_index_without_some_rows_is_told_and_prevents_no_backup",),
     ),
     Mutant(
         "backups",

@@ -10,7 +10,8 @@ import contextlib
 import secrets
 import tempfile
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from jobs.backups.files import (
 from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
 from jobs.backups.reading.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.reading.large_objects import large_objects
+from jobs.backups.reading.row_counts import RowCounts
 from jobs.backups.reading.source import Snapshot, Source, open_snapshot
 from jobs.backups.result import BackupFile, Kind
 
@@ -99,7 +101,9 @@ def make_differential_once(
             name = free_stem(target.directory, when, DIFFERENTIAL) + SUFFIX
             differential_id = f"{when.strftime(STAMP)}_{secrets.token_hex(8)}"
             with Draft(target.directory, name) as draft, contextlib.ExitStack() as stack:
-                making = _Making(snapshot, description, base, target.directory, limits, interruption, stack)
+                making = _Making(
+                    snapshot, description, base, target.directory, limits, interruption, stack, snapshot.sizes()
+                )
                 return making.write(draft, differential_id)
 
 
@@ -152,12 +156,12 @@ class _Making:
     limits: Limits
     interruption: threading.Event
     stack: contextlib.ExitStack
+    sizes: Mapping[int, int]
+    """How much the rows of each table take, as the server knows it, by the table's oid."""
     changes: list[Change] = field(default_factory=list)
     changed_bytes: int = 0
-    rows: int = 0
-    tables: set[bytes] = field(default_factory=set)
-    sizes: dict[bytes, int] = field(default_factory=dict)
-    """The sizes, as the server knows them, of tables that changed much."""
+    rows: Counter[bytes] = field(default_factory=Counter)
+    """How many rows of each table came."""
     partitioned: dict[bytes, tuple[TableBegins, TableComparison]] = field(default_factory=dict)
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
@@ -166,7 +170,10 @@ class _Making:
         if fingerprint(pre_data, post_data) != self.description.fingerprint:
             raise FullBackupNeeded("cambió el esquema de la base de datos desde el último completo")
         deletions, rows, rest = (_Spool(self.directory, self.stack) for _ in range(3))
-        sequences = self._compare(deletions, rows)
+        finish = self._finish_with(deletions, rows)
+        with RowCounts(self.snapshot, self.interruption) as counts:
+            sequences = self._compare(finish)
+            remarks = counts.require(self.rows)
         self._write_large_objects(rest)
         with GzipMember(draft) as member:
             self._write_head(member, differential_id)
@@ -194,7 +201,8 @@ class _Making:
         contents = read_back(draft, member.plain_bytes)
         publish(draft, contents, None)
         return BackupFile(
-            Kind.DIFFERENTIAL, draft.final, differential_id, contents, len(self.tables), self.rows, base=self.base.name,
+            Kind.DIFFERENTIAL, draft.final, differential_id, contents, len(self.rows), self.rows.total(),
+            base=self.base.name, remarks=remarks,
         )  # fmt: skip
 
     def _write_head(self, member: GzipMember, differential_id: str) -> None:
@@ -204,8 +212,8 @@ class _Making:
         session = render("session", settings=settings_as_statements(self.description.settings))
         member.write(render("prologue", encoding=encoding, base=self.description.id, session=session))
 
-    def _compare(self, deletions: _Spool, rows: _Spool) -> list[bytes]:
-        """Write the changes of all tables; the sequences whose values differ."""
+    def _finish_with(self, deletions: _Spool, rows: _Spool) -> Callable[[TableBegins, TableComparison], None]:
+        """A function that writes what one table differs in. It asks the snapshot nothing more."""
         keys, conditions = self.snapshot.keys(), self.snapshot.extension_conditions()
 
         def finish(begins: TableBegins, comparison: TableComparison) -> None:
@@ -217,6 +225,10 @@ class _Making:
             if change.gone or change.new:
                 self.changes.append(change)
 
+        return finish
+
+    def _compare(self, finish: Callable[[TableBegins, TableComparison], None]) -> list[bytes]:
+        """Write the changes of all tables; the sequences whose values differ."""
         old = _OldRows(self.base, self.description)
         sequences = []
         with contextlib.closing(old):
@@ -226,7 +238,7 @@ class _Making:
                         comparison = self._begin(event, old)
                         begins = event
                     case Rows():
-                        self.rows += event.count()
+                        self.rows[begins.table] += event.count()
                         comparison.feed(event.text)
                         self._require_few_changes(begins, comparison)
                     case TableEnds():
@@ -250,7 +262,7 @@ class _Making:
         facts = self.snapshot.tables.get(begins.table)
         if facts is None or old.next_table() != (begins.table, begins.columns):
             raise FullBackupNeeded(f"las tablas no vienen como en {self.base.name}")
-        self.tables.add(begins.table)
+        self.rows[begins.table] += 0
         memory = Memory(self.directory, self.limits.rows_in_memory, self.limits.bytes_in_memory)
         _, comparison = self.partitioned.get(begins.table, (begins, TableComparison(memory)))
         if facts.is_partitioned:
@@ -279,22 +291,14 @@ class _Making:
         facts = self.snapshot.tables[table]
         if facts.filenode == self.description.filenodes.get(str(facts.oid), facts.filenode):
             return 0.0
-        return self._size(table) * comparison.unordered_bytes / comparison.fed_bytes
+        return self.sizes[facts.oid] * comparison.unordered_bytes / comparison.fed_bytes
 
     def _expected_rows(self, table: bytes, comparison: TableComparison) -> float:
         """How many rows change in the rest of a table if it is like what came before; 0 if they were few."""
         if comparison.places < self.limits.rows_to_look_at(self.description.rows):
             return 0.0
-        size = min(self._size(table), self.description.data_bytes)
+        size = min(self.sizes[self.snapshot.tables[table].oid], self.description.data_bytes)
         return comparison.places * (size / comparison.fed_bytes - 1)
-
-    def _size(self, table: bytes) -> int:
-        """The size of a table, as the server knows it."""
-        if table not in self.sizes:
-            ((self.sizes[table],),) = self.snapshot.session.query(
-                "size_of_table", {"oid": self.snapshot.tables[table].oid}
-            )
-        return self.sizes[table]
 
     def _write_large_objects(self, spool: _Spool) -> None:
         old = dict(self.description.large_objects)

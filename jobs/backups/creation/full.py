@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from config.logs import one_line
@@ -30,19 +30,12 @@ from jobs.backups.files import (
 from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed_in_parts
 from jobs.backups.reading.large_objects import large_objects
+from jobs.backups.reading.row_counts import RowCounts
 from jobs.backups.reading.source import Snapshot, Source, open_snapshot
 from jobs.backups.result import BackupFile, Kind
 
 FILLED = b"\n--\n\n"
 """The end of the comment above each statement of `pg_dump`."""
-
-
-@dataclass(slots=True)
-class _Amounts:
-    """What has passed through so far."""
-
-    tables: int = 0
-    rows: int = 0
 
 
 def make_full_once(
@@ -64,7 +57,6 @@ def make_full_once(
 def _write(
     snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
 ) -> BackupFile:
-    amounts = _Amounts()
     values = snapshot.values()
     pre_data, post_data = definitions(snapshot.shared, interruption)
     with GzipMember(draft) as member:
@@ -73,8 +65,10 @@ def _write(
         member.write(pre_data)
         member.write(lending(pre_data))
     data_start, before_data = draft.size_bytes, member.plain_bytes
-    with GzipMember(draft) as member:
-        _write_rows(snapshot, member.write, amounts, interruption)
+    with RowCounts(snapshot, interruption) as counts:
+        with GzipMember(draft) as member:
+            rows = _write_rows(snapshot, member.write, interruption)
+        remarks = counts.require(rows)
     data_end, data_bytes = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
@@ -102,8 +96,8 @@ def _write(
         encoding=database.encoding,
         server_major=database.server_major,
         dump_major=snapshot.shared.programs.major,
-        tables=amounts.tables,
-        rows=amounts.rows,
+        tables=len(rows),
+        rows=rows.total(),
         large_objects=digests,
         roles=roles,
         settings=values.settings,
@@ -113,8 +107,8 @@ def _write(
     text = description.to_bytes()
     publish(draft, contents, text)
     return BackupFile(
-        Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, reason=reason,
-        description_sha256=hashlib.sha256(text).hexdigest(),
+        Kind.FULL, draft.final, backup_id, contents, len(rows), rows.total(), reason=reason,
+        description_sha256=hashlib.sha256(text).hexdigest(), remarks=remarks,
     )  # fmt: skip
 
 
@@ -128,11 +122,13 @@ def _with_refreshes_that_warn(post_data: bytes, snapshot: Snapshot) -> bytes:
     return post_data
 
 
-def _write_rows(
-    snapshot: Snapshot, write: Callable[[bytes], object], amounts: _Amounts, interruption: threading.Event
-) -> None:
-    """Raise `DumpFailed` unless exactly the tables of the snapshot come, each partition on its own."""
-    tables, portions = set(), 0
+def _write_rows(snapshot: Snapshot, write: Callable[[bytes], object], interruption: threading.Event) -> Counter[bytes]:
+    """Return how many rows of each table came.
+
+    Raises `DumpFailed` unless exactly the tables of the snapshot come, each partition on its own.
+    """
+    rows: Counter[bytes] = Counter()
+    portions = 0
 
     def passed_on() -> Iterator[bytes]:
         for block in dumped(snapshot.shared, "data", interruption):
@@ -141,18 +137,19 @@ def _write_rows(
 
     for event in parsed_in_parts(passed_on()):
         match event:
-            case Rows():
-                amounts.rows += event.count()
-            case TableBegins(table):
-                tables.add(table)
+            case TableBegins():
+                table = event.table
+                rows[table] += 0
                 portions += 1
+            case Rows():
+                rows[table] += event.count()
     expected = sum(not table.is_partitioned for table in snapshot.tables.values())
-    if portions != expected or not tables <= snapshot.tables.keys():
+    if portions != expected or not rows.keys() <= snapshot.tables.keys():
         raise DumpFailed(
             f"pg_dump terminó con 0, pero volcó {counted(portions, 'tabla', 'tablas')} y no las {expected} de la base "
             f"de datos: mire qué programa es {one_line(snapshot.shared.programs.pg_dump)} (BACKUP_PG_BIN)"
         )
-    amounts.tables = len(tables)
+    return rows
 
 
 def _write_large_objects(

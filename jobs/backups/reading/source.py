@@ -93,6 +93,10 @@ class Snapshot:
         """Which rows are dumped of those tables of extensions that are not dumped whole."""
         return {oid: bytes(condition) for oid, condition in self.session.query("list_extension_conditions")}
 
+    def sizes(self) -> dict[int, int]:
+        """How much the rows of each table take, in bytes, by the table's oid."""
+        return dict(self.session.query("list_sizes", {"oids": [table.oid for table in self.tables.values()]}))
+
     def roles(self) -> list[str]:
         """The names of the server's roles."""
         return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]

@@ -1,0 +1,2 @@
+ROLLBACK TO SAVEPOINT janitor_count;
+RELEASE SAVEPOINT janitor_count

@@ -1,0 +1,207 @@
+"""Counts the rows of each table in the snapshot: a `pg_dump` that leaves some out may still end with 0.
+
+The session that holds the locks counts. Another one would wait behind whoever waits for a lock of ours, for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from config.logs import one_line
+from config.text.plurals import counted
+from jobs.backups.creation.statements import QUERIES, filled
+from jobs.backups.errors import DumpFailed
+from jobs.backups.reading.dump import SILENCE_SECONDS, require_no_interruption
+from jobs.backups.reading.source import Snapshot
+from sql.errors import DatabaseError, DatabaseUnavailable
+from sql.snapshots import SnapshotSession, statement_of
+
+LOOK_SECONDS = 0.5
+WITHOUT_INDEXES = "count_rows_without_indexes"
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Tables of which `pg_dump` wrote another number of rows than was counted; the name is of the first of them."""
+
+    tables: tuple[bytes, ...]
+    name: bytes
+    dumped: int
+    counted: int
+
+
+class RowCounts:
+    """Counts beside `pg_dump`, in a thread. Nothing else may use the session of the snapshot in this context."""
+
+    def __init__(self, snapshot: Snapshot, interruption: threading.Event) -> None:
+        self._snapshot = snapshot
+        self._interruption = interruption
+        tries = [self._statements("count_rows"), self._statements(WITHOUT_INDEXES)]
+        self._first = _Count(snapshot.session, tries)
+
+    def require(self, dumped: Mapping[bytes, int]) -> tuple[str, ...]:
+        """Raise `DumpFailed` unless `pg_dump` wrote as many rows of each table as the snapshot has.
+
+        Return remarks for the operator, in Spanish: which tables could not be counted, or not by their indexes. Raises
+        `BackupInterrupted` and `DatabaseUnavailable`, too.
+        """
+        self._first.wait(self._interruption)
+        remarks = [_not_counted(self._first.failed, self._first.reason)] if self._first.failed else []
+        suspects = self._differences(dumped, self._first.rows)
+        if suspects:
+            rows = {**self._first.rows, **self._counted_without_indexes(suspects)}
+            if differences := self._differences(dumped, rows):
+                raise DumpFailed(_incomplete(differences, self._snapshot.shared.programs.pg_dump))
+            remarks.append(_damaged_indexes(suspects))
+        return tuple(remarks)
+
+    def _differences(self, dumped: Mapping[bytes, int], rows: Mapping[bytes, int]) -> list[_Difference]:
+        """Where the numbers differ, as far as all of it was counted.
+
+        `pg_dump` writes some partitions as rows of their root: those are compared in one sum.
+        """
+        tables = self._snapshot.tables
+        different = [
+            _Difference((table,), table, dumped[table], rows[table])
+            for table in rows
+            if table in dumped and dumped[table] != rows[table]
+        ]
+        in_roots = tuple(table for table, facts in tables.items() if not facts.is_partitioned and table not in dumped)
+        roots = [table for table in dumped if tables[table].is_partitioned]
+        if roots and all(table in rows for table in in_roots):
+            total, total_in_roots = sum(dumped[table] for table in roots), sum(rows[table] for table in in_roots)
+            if total != total_in_roots:
+                different.append(_Difference(in_roots, roots[0], total, total_in_roots))
+        return different
+
+    def _counted_without_indexes(self, suspects: Sequence[_Difference]) -> Mapping[bytes, int]:
+        wanted = {table for suspect in suspects for table in suspect.tables}
+        with _Count(self._snapshot.session, [self._statements(WITHOUT_INDEXES, wanted)]) as again:
+            again.wait(self._interruption)
+        return again.rows
+
+    def _statements(self, name: str, wanted: Collection[bytes] | None = None) -> dict[bytes, bytes]:
+        """For each table, or each wanted one, the statement that counts what `pg_dump` writes of it."""
+        conditions = self._snapshot.extension_conditions()
+        return {
+            table: filled(
+                statement_of(QUERIES, name),
+                table=table + b" " + conditions[facts.oid] if conditions.get(facts.oid) else b"ONLY " + table,
+            )
+            for table, facts in self._snapshot.tables.items()
+            if not facts.is_partitioned and (wanted is None or table in wanted)
+        }
+
+    def __enter__(self) -> Self:
+        self._first.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._first.__exit__(kind, error, traceback)
+
+
+class _Count:
+    """Runs statements that count, one after the other, in a thread. Leave the context to end it.
+
+    `tries` are the statements of each table; the next ones are for the tables of which the ones before failed.
+    """
+
+    def __init__(self, session: SnapshotSession, tries: Sequence[Mapping[bytes, bytes]]) -> None:
+        self._session = session
+        self._tries = tries
+        self._error: BaseException | None = None
+        self._is_unwanted = False
+        self._thread = threading.Thread(target=self._run, name="row counts", daemon=True)
+        self.rows: dict[bytes, int] = {}
+        self.failed: Sequence[bytes] = list(tries[0])
+        """The tables that are not counted yet; at the end, those that cannot be."""
+        self.reason = ""
+        """Why the last of them cannot be, in Spanish."""
+
+    def wait(self, interruption: threading.Event) -> None:
+        """Until everything is counted. Raises `BackupInterrupted`, `DumpFailed` and what the session raised."""
+        counted_before, since = len(self.rows), time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(LOOK_SECONDS)
+            require_no_interruption(interruption)
+            if len(self.rows) > counted_before:
+                counted_before, since = len(self.rows), time.monotonic()
+            if time.monotonic() - since > SILENCE_SECONDS:
+                raise DumpFailed(
+                    f"el servidor no termina de contar los registros de una tabla desde hace {SILENCE_SECONDS} s; mire "
+                    "si responde"
+                )
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            for statements in self._tries:
+                self.failed = [table for table in self.failed if not self._is_counted(table, statements[table])]
+        except BaseException as error:
+            self._error = error
+
+    def _is_counted(self, table: bytes, statement: bytes) -> bool:
+        """Count, unless the server refuses it: another session may hold the lock of an index, or an index is damaged.
+
+        `pg_dump` looks at no index, so the backup must not fail for that.
+        """
+        if self._is_unwanted:
+            return False
+        try:
+            ((self.rows[table],),) = self._session.run(statement)
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            self.reason = str(error)
+        self._session.query("end_count")
+        return table in self.rows
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_unwanted = True
+        if self._thread.is_alive():
+            self._session.cut()
+        self._thread.join()
+
+
+def _incomplete(differences: Sequence[_Difference], pg_dump: str) -> str:
+    first = differences[0]
+    what = f"de {_shown(first.name)} volcó {counted(first.dumped, 'registro', 'registros')} y no los {first.counted}"
+    others = f" (y de otras {len(differences) - 1} tampoco los suyos)" if len(differences) > 1 else ""
+    program = f"mire qué programa es {one_line(pg_dump)} (BACKUP_PG_BIN)"
+    return f"pg_dump terminó con 0, pero {what} que hay{others}: {program}"
+
+
+def _not_counted(tables: Sequence[bytes], reason: str) -> str:
+    return (
+        f"no se pudieron contar aparte los registros de {_named(tables)}, y solo consta lo que dice pg_dump: {reason}"
+    )
+
+
+def _damaged_indexes(suspects: Sequence[_Difference]) -> str:
+    return (
+        f"la copia está completa, pero un índice de {_named([suspect.name for suspect in suspects])} no tiene tantas "
+        "entradas como registros la tabla: las consultas pueden dar resultados falsos; ejecute REINDEX TABLE"
+    )
+
+
+def _named(tables: Sequence[bytes]) -> str:
+    others = f" y otras {len(tables) - 1}" if len(tables) > 1 else ""
+    return f"{_shown(tables[0])}{others}"
+
+
+def _shown(table: bytes) -> str:
+    return one_line(table.decode("utf-8", "replace"))

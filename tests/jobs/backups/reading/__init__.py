@@ -1,0 +1,1 @@
+"""What is kept of the backups, for how long, and what is said of them."""
