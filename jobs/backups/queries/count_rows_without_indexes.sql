@@ -3,4 +3,4 @@
 SAVEPOINT janitor_count;
 SET LOCAL enable_indexscan = off;
 SET LOCAL enable_bitmapscan = off;
-SELECT pg_catalog.count(*) FROM {{table}}
+SELECT pg_catalog.count(*) FROM {{source}}

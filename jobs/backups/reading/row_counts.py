@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -41,8 +41,8 @@ class RowCounts:
     def __init__(self, snapshot: Snapshot, interruption: threading.Event) -> None:
         self._snapshot = snapshot
         self._interruption = interruption
-        tries = [self._statements("count_rows"), self._statements(WITHOUT_INDEXES)]
-        self._first = _Count(snapshot.session, tries)
+        self._sources = _sources(snapshot)
+        self._first = _Count(snapshot.session, self._sources, ["count_rows", WITHOUT_INDEXES])
 
     def require(self, dumped: Mapping[bytes, int]) -> tuple[str, ...]:
         """Raise `DumpFailed` unless `pg_dump` wrote as many rows of each table as the snapshot has.
@@ -80,22 +80,10 @@ class RowCounts:
         return different
 
     def _counted_without_indexes(self, suspects: Sequence[_Difference]) -> Mapping[bytes, int]:
-        wanted = {table for suspect in suspects for table in suspect.tables}
-        with _Count(self._snapshot.session, [self._statements(WITHOUT_INDEXES, wanted)]) as again:
+        sources = {table: self._sources[table] for suspect in suspects for table in suspect.tables}
+        with _Count(self._snapshot.session, sources, [WITHOUT_INDEXES]) as again:
             again.wait(self._interruption)
         return again.rows
-
-    def _statements(self, name: str, wanted: Collection[bytes] | None = None) -> dict[bytes, bytes]:
-        """For each table, or each wanted one, the statement that counts what `pg_dump` writes of it."""
-        conditions = self._snapshot.extension_conditions()
-        return {
-            table: filled(
-                statement_of(QUERIES, name),
-                table=table + b" " + conditions[facts.oid] if conditions.get(facts.oid) else b"ONLY " + table,
-            )
-            for table, facts in self._snapshot.tables.items()
-            if not facts.is_partitioned and (wanted is None or table in wanted)
-        }
 
     def __enter__(self) -> Self:
         self._first.__enter__()
@@ -107,20 +95,31 @@ class RowCounts:
         self._first.__exit__(kind, error, traceback)
 
 
-class _Count:
-    """Runs statements that count, one after the other, in a thread. Leave the context to end it.
+def _sources(snapshot: Snapshot) -> dict[bytes, bytes]:
+    """For each table whose rows are dumped what comes after FROM to get the same ones."""
+    conditions = snapshot.extension_conditions()
+    return {
+        table: table + b" " + conditions[facts.oid] if conditions.get(facts.oid) else b"ONLY " + table
+        for table, facts in snapshot.tables.items()
+        if not facts.is_partitioned
+    }
 
-    `tries` are the statements of each table; the next ones are for the tables of which the ones before failed.
+
+class _Count:
+    """Counts what each source gives, one after the other, in a thread. Leave the context to end it.
+
+    `statements` names the one to count by, and those for the tables of which the ones before failed.
     """
 
-    def __init__(self, session: SnapshotSession, tries: Sequence[Mapping[bytes, bytes]]) -> None:
+    def __init__(self, session: SnapshotSession, sources: Mapping[bytes, bytes], statements: Sequence[str]) -> None:
         self._session = session
-        self._tries = tries
+        self._sources = sources
+        self._statements = statements
         self._error: BaseException | None = None
         self._is_unwanted = False
         self._thread = threading.Thread(target=self._run, name="row counts", daemon=True)
         self.rows: dict[bytes, int] = {}
-        self.failed: Sequence[bytes] = list(tries[0])
+        self.failed: Sequence[bytes] = list(sources)
         """The tables that are not counted yet; at the end, those that cannot be."""
         self.reason = ""
         """Why the last of them cannot be, in Spanish."""
@@ -143,12 +142,12 @@ class _Count:
 
     def _run(self) -> None:
         try:
-            for statements in self._tries:
-                self.failed = [table for table in self.failed if not self._is_counted(table, statements[table])]
+            for name in self._statements:
+                self.failed = [table for table in self.failed if not self._is_counted(table, name)]
         except BaseException as error:
             self._error = error
 
-    def _is_counted(self, table: bytes, statement: bytes) -> bool:
+    def _is_counted(self, table: bytes, name: str) -> bool:
         """Count, unless the server refuses it: another session may hold the lock of an index, or an index is damaged.
 
         `pg_dump` looks at no index, so the backup must not fail for that.
@@ -156,6 +155,7 @@ class _Count:
         if self._is_unwanted:
             return False
         try:
+            statement = filled(statement_of(QUERIES, name), source=self._sources[table])
             ((self.rows[table],),) = self._session.run(statement)
         except DatabaseUnavailable:
             raise
