@@ -472,6 +472,30 @@ def test_what_is_freed_is_what_was_occupied(directory: Path) -> None:
     assert clean(directory).deleted_bytes == before.st_blocks * 512
 
 
+def test_nothing_is_freed_while_another_name_keeps_the_bytes(directory: Path, tmp_path: Path) -> None:
+    make_log(directory / "elsewhere.log.gz", text(9000), days=91)
+    os.link(directory / "elsewhere.log.gz", tmp_path / "kept")
+    make_log(directory / "both.log.gz", text(5000), days=91)
+    os.link(directory / "both.log.gz", directory / "both.log.1.gz")
+    assert clean(directory, dry_run=True).deleted_bytes == 0
+    report = clean(directory)
+    assert (report.deleted_files, report.deleted_bytes, report.freed_bytes) == (3, 5000, 5000)
+
+
+def test_what_was_deleted_counts_though_the_disk_goes_then(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_log(directory / "old.log.gz", b"x" * 100, days=91)
+    make_log(directory / "app.log")
+    room = os.fstatvfs
+
+    def asked(descriptor: int) -> os.statvfs_result:
+        if not (directory / "old.log.gz").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return room(descriptor)
+
+    monkeypatch.setattr(os, "fstatvfs", asked)
+    assert clean(directory) == LogsReport(deleted_files=1, deleted_bytes=100, failures=1)
+
+
 @pytest.mark.parametrize("length", [252, 253, 255])
 def test_a_name_that_leaves_no_room_for_gz_is_no_failure(
     directory: Path, length: int, caplog: pytest.LogCaptureFixture
@@ -479,6 +503,7 @@ def test_a_name_that_leaves_no_room_for_gz_is_no_failure(
     """No run can ever compress it, so its name is reported."""
     name = f"{'n' * (length - 4)}.log"
     make_log(directory / name)
+    assert clean(directory, dry_run=True).compressed_files == int(length <= 252)
     report = clean(directory)
     assert report.failures == 0
     assert os.listdir(directory) == [name if length > 252 else f"{name}.gz"]
