@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from config.process.log_output import LOG_FILE_NAME
-from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages
 from jobs.logs.changing.compression import estimate_compressed_bytes
@@ -86,7 +85,7 @@ def _done_in(path: str, work: Callable[[], LogsReport]) -> LogsReport:
     try:
         return work()
     except OSError as error:
-        messages.say_unusable(path, reason_of(error))
+        messages.say_unusable(path, why_not_opened(error))
         return LogsReport(failures=1)
 
 
@@ -144,7 +143,7 @@ class _Cleaning:
             leftovers = take_up_leftovers(self._directory)
             plan = self._plan()
         except OSError as error:
-            messages.say_unusable(self._path, reason_of(error))
+            messages.say_unusable(self._path, why_not_opened(error))
             return LogsReport(failures=1)
         if not self._can_work_on(plan):
             return LogsReport(failures=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import errno
 import gzip
 import logging
@@ -23,6 +24,7 @@ from jobs.logs.changing.compression import write_compressed
 from jobs.logs.errors import left_for
 from jobs.logs.guard import KeptApart, kept_apart_from_logs
 from jobs.logs.report import LogsReport
+from tests.files.test_mounts import bound
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over, text
 
@@ -298,6 +300,23 @@ def test_a_directory_in_a_root_is_refused_also_by_another_path(tmp_path: Path, b
         apart = (KeptApart("una de las raíces de JANITOR_ROOTS", str(path)),)
         with pytest.raises(ConfigurationError, match="es o está en una de las raíces"):
             clean(root / below, apart=apart)
+
+
+@pytest.mark.parametrize("is_root_bound", [False, True], ids=["", "root bound, too"])
+def test_a_part_of_a_root_is_refused_also_where_it_is_mounted_elsewhere(tmp_path: Path, is_root_bound: bool) -> None:
+    """Nothing above that path shows what it is a part of."""
+    for name in ("executions/e1/logs/app", "elsewhere", "root", "beside"):
+        (tmp_path / name).mkdir(parents=True)
+    apart = (KeptApart("una de las raíces", str(tmp_path / ("root" if is_root_bound else "executions"))),)
+    with contextlib.ExitStack() as mounted:
+        if is_root_bound:
+            mounted.enter_context(bound(tmp_path / "executions", tmp_path / "root"))
+        mounted.enter_context(bound(tmp_path / "executions/e1/logs", tmp_path / "elsewhere"))
+        for path in (tmp_path / "elsewhere", tmp_path / "elsewhere/app"):
+            with pytest.raises(ConfigurationError, match="es o está en una de las raíces"):
+                clean(path, apart=apart)
+    with bound(tmp_path / "beside", tmp_path / "elsewhere"):
+        assert clean(tmp_path / "elsewhere", apart=apart) == LogsReport()
 
 
 @pytest.mark.parametrize("variable", ["JANITOR_ROOTS", "TEMP_DIR", "BACKUP_PATH"])
