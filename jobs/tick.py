@@ -23,6 +23,7 @@ from config.logs import emit, one_line
 from config.models import JobState
 from config.settings import Settings
 from config.text.clocks import difference
+from config.text.times import Clock
 from jobs.context import Context, EndOfRun, Judgment, LeaseLost, ObservedRun, Observer
 from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import JobLocks, LockHeld
@@ -317,7 +318,11 @@ class Tick:
         """Report what a run would do. Writes nothing, not even a record of this request, and needs no lock."""
         scheduled = [plan for plan in plans if not self._is_wanted_now(plan)]
         seen = self._database.jobs_seen() if scheduled else JobsSeen(datetime.now(UTC), {}, {})
-        for plan in self.due(plans, seen):
+        due = self.due(plans, seen)
+        for plan in plans if self._request.only is not None else ():
+            if plan not in due:
+                self._is_not_due(plan, seen)
+        for plan in due:
             if self._interruption.is_set():
                 return
             context = Context(
@@ -364,6 +369,12 @@ class Tick:
         """A job that was named with `--only` is off."""
         message = f"El trabajo {job.name} no está activado, y no se hace: {job.when_off}"
         emit(logging.INFO, "job_off", message, job=job.title)
+
+    def _is_not_due(self, plan: Plan, seen: JobsSeen) -> None:
+        """A job that was named with `--only` for a dry run has nothing to do yet."""
+        name, when = plan.job.name, Clock(seen.now, self._settings.time_zone).when(plan.next_due(seen, self._settings))
+        message = f"[simulación] El trabajo {name} no toca hasta {when}; 'run {name} --dry-run' dice qué haría ahora"
+        emit(logging.INFO, "job_not_due", message, job=plan.job.title)
 
     def _is_done_elsewhere(self, job: Job) -> None:
         self._elsewhere += self._is_asked_for(job)

@@ -14,7 +14,8 @@ from jobs.registry import all_jobs
 def in_words(job: str, counts: Mapping[str, int]) -> Iterator[str]:
     """The counts of a job that are not 0. One that only another version declares keeps its name."""
     declared = {each.name: each.counts for each in all_jobs()}.get(job, NOTHING)
-    for name, count in counts.items():
+    order = {name: place for place, name in enumerate(declared)}  # the database keeps none
+    for name, count in sorted(counts.items(), key=lambda item: order.get(item[0], len(order))):
         words = declared.get(name)
         if not count:
             continue

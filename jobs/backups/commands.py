@@ -183,7 +183,8 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
     for item in gone:
         click.echo(one_line(f"{'Se borraría' if dry_run else 'Borrada'} la copia {item.id}: {item.name}"))
     size = readable_size(sum(item.size_bytes or 0 for item in gone))
-    click.echo(f"{counted(len(gone), 'copia', 'copias')}, {size}")
+    what = f"{'Se borrarían' if dry_run else 'Borradas'}: {counted(len(gone), 'copia', 'copias')}, {size}"
+    click.echo(f"{what} (de más de {counted(own.retention_days, 'día', 'días')}, y que no hacen falta)")
     return EXIT_SOMETHING_FAILED if delivery.failures else EXIT_DONE
 
 

@@ -100,9 +100,17 @@ def free_stem(directory: Path, when: datetime, kind: str) -> str:
     """`backup_…_FULL` or `backup_…_DIFF` of a second that no other file has: an hour comes twice in autumn."""
     while True:
         stamp = when.strftime(STAMP)
-        if not any(directory.glob(f"backup_{stamp}_*")):
+        if not _is_taken(directory, stamp):
             return f"backup_{stamp}_{kind}"
         when += timedelta(seconds=1)
+
+
+def _is_taken(directory: Path, stamp: str) -> bool:
+    """Whether a file has this second. Where nobody can look, making the directory says why."""
+    try:
+        return any(directory.glob(f"backup_{stamp}_*"))
+    except OSError:
+        return False
 
 
 class Draft:

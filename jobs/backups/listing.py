@@ -8,7 +8,7 @@ from typing import Any
 
 from config.text.plurals import counted
 from config.text.times import Clock
-from jobs.backups.keeping.shelf import is_there
+from jobs.backups.keeping.shelf import is_hidden, is_there
 from jobs.backups.records import Backup, provider_of, readable_size
 
 TIMES = ("fecha_creacion", "fecha_eliminacion", "danado_en_disco_desde", "verificado")
@@ -36,7 +36,7 @@ def entry_of(backup: Backup, host: str) -> dict[str, Any]:
         "eliminado": backup.is_deleted,
         "ejecutado_por": backup.made_by,
         "equipo": backup.host,
-        "en_disco": is_there(backup) if backup.host == host else None,
+        "en_disco": None if backup.host != host or is_hidden(backup) else is_there(backup),
         "copias": list(backup.copies),
         "danado_en_disco_desde": _shown(backup.damaged),
         "verificado": _shown(backup.verified),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 
 from config.errors import ConfigurationError
@@ -11,6 +10,7 @@ from files.descriptors import closing_descriptor, open_directory_path
 from jobs.findings import Finding, bad, good
 from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
 from jobs.logs.settings import LogsSettings
+from jobs.logs.writable import why_not_writable
 
 
 def check_directories(settings: LogsSettings, kept_apart: Iterable[KeptApart]) -> Iterator[Finding]:
@@ -25,9 +25,8 @@ def _check_directory(path: str, kept_apart: Iterable[KeptApart]) -> Finding:
     try:
         require_directories_of_logs([path], kept_apart)
         with closing_descriptor(open_directory_path(path)) as directory:
-            if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
-                return good(subject, "existe y se puede escribir en él")
-            return bad(subject, "este usuario no puede escribir en él: dele el permiso o corrija LOGS_PATH")
+            reason = why_not_writable(directory)
+            return bad(subject, reason) if reason else good(subject, "existe y se puede escribir en él")
     except ConfigurationError as error:
         return bad(subject, str(error))
     except FileNotFoundError:

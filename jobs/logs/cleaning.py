@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from config.process.log_output import LOG_FILE_NAME
-from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages
 from jobs.logs.changing.compression import estimate_compressed_bytes
@@ -19,13 +18,14 @@ from jobs.logs.changing.deletion import Deletion
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.private_directories import take_up_leftovers
 from jobs.logs.changing.removal import Removal
-from jobs.logs.changing.replacement import Left, Replacement
-from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, left_for
+from jobs.logs.changing.replacement import Replacement, require_room_for_suffix
+from jobs.logs.errors import Left, LogChanged, LogInUse, LogLeft, NoRoom, left_for
 from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
 from jobs.logs.names import is_log
 from jobs.logs.planning import MAGIC_BYTES, Deadlines, Plan, SeenFile, is_compressed, occupied_bytes, plan_directory
 from jobs.logs.report import LogsReport
 from jobs.logs.settings import LogsSettings
+from jobs.logs.writable import why_not_writable
 
 MOST_WORKERS = 4
 BATCH_FILES = 32
@@ -85,7 +85,7 @@ def _done_in(path: str, work: Callable[[], LogsReport]) -> LogsReport:
     try:
         return work()
     except OSError as error:
-        messages.say_unusable(path, reason_of(error))
+        messages.say_unusable(path, why_not_opened(error))
         return LogsReport(failures=1)
 
 
@@ -111,13 +111,16 @@ class _Cleaning:
 
     def preview(self) -> LogsReport:
         """Report what is due, except what is in use."""
-        plan, in_use = self._without_those_in_use(self._plan())
+        plan = self._plan()
+        if not self._can_work_on(plan):
+            return LogsReport(failures=1)
+        plan, in_use = self._without_those_in_use(plan)
         messages.say_plan(self._path, plan)
         return in_use + LogsReport(
             compressed_files=len(plan.compress),
             bytes_before=_occupied_bytes(plan.compress),
             deleted_files=len(plan.delete),
-            deleted_bytes=_occupied_bytes(plan.delete),
+            deleted_bytes=_occupied_bytes(log for log in plan.delete if log.links == 1),
         )
 
     def _without_those_in_use(self, plan: Plan) -> tuple[Plan, LogsReport]:
@@ -126,6 +129,8 @@ class _Cleaning:
             try:
                 with contextlib.closing(OpenLog(self._directory, log.name)) as opened:
                     opened.require_no_writer(self._first_look)
+                    if log in plan.compress:
+                        require_room_for_suffix(self._directory, log.name)
             except (LogLeft, OSError) as error:
                 free.discard(log.name)
                 report += self._note(Left(log.name, error if isinstance(error, LogLeft) else _left_for(error)))
@@ -135,23 +140,25 @@ class _Cleaning:
     def run(self) -> LogsReport:
         """Delete first: that makes room."""
         try:
-            failed = take_up_leftovers(self._directory)
+            leftovers = take_up_leftovers(self._directory)
             plan = self._plan()
         except OSError as error:
-            messages.say_unusable(self._path, reason_of(error))
+            messages.say_unusable(self._path, why_not_opened(error))
             return LogsReport(failures=1)
-        if (plan.compress or plan.delete) and not self._is_writable():
-            messages.say_unusable(self._path, "este usuario no puede escribir en él")
+        if not self._can_work_on(plan):
             return LogsReport(failures=1)
-        report = sum((self._note(Left(name, _left_for(error))) for name, error in failed), LogsReport())
+        report = sum((self._note_leftover(each) for each in leftovers), LogsReport())
         with contextlib.closing(Removal(self._directory)) as removal:
             report += self._delete(plan.delete, removal)
             with contextlib.closing(self._replacement(removal)) as replacement:
-                return report + self._compress(plan.compress, replacement)
+                return report + _done_in(self._path, lambda: self._compress(plan.compress, replacement))
 
-    def _is_writable(self) -> bool:
-        """Check this once; otherwise each log in the directory would be reported as a failure."""
-        return os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory, effective_ids=True)
+    def _can_work_on(self, plan: Plan) -> bool:
+        """Whether nothing is due, or the directory can be written to; if not, it is reported."""
+        reason = why_not_writable(self._directory) if plan.compress or plan.delete else None
+        if reason is not None:
+            messages.say_unusable(self._path, reason)
+        return reason is None
 
     def _replacement(self, removal: Removal) -> Replacement:
         return Replacement(self._directory, removal, self._first_look, self._interruption)
@@ -255,6 +262,10 @@ class _Cleaning:
     def _free_bytes(self) -> int:
         room = os.fstatvfs(self._directory)
         return room.f_frsize * (room.f_bfree if os.geteuid() == 0 else room.f_bavail)
+
+    def _note_leftover(self, left: Left) -> LogsReport:
+        messages.say_leftover(self._path, left.name, left.reason)
+        return LogsReport(failures=int(left.reason.is_failure))
 
     def _note(self, left: Left) -> LogsReport:
         messages.say_left(self._path, left.name, left.reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from dataclasses import dataclass
 
 from config.text.wording import reason_of
 
@@ -62,6 +63,22 @@ class NameTooLong(LogLeft):
     event = "log_name_too_long"
     level = logging.WARNING
     is_failure = False
+
+
+class OfAnotherRun(LogLeft):
+    """What an interrupted run has left, and this user must not touch. No failure: it may be anybody's."""
+
+    event = "logs_leftover"
+    level = logging.WARNING
+    is_failure = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A log that stays as it is, or what an interrupted run has left, and why."""
+
+    name: str
+    reason: LogLeft
 
 
 class RunStopped(Exception):

@@ -25,6 +25,13 @@ def say_left(path: str, name: str, reason: LogLeft) -> None:
     emit(reason.level, reason.event, message, directory=path, name=name)
 
 
+def say_leftover(path: str, name: str, reason: LogLeft) -> None:
+    """Name what an interrupted run has left, and this one could not put right."""
+    where = one_line(f"{path}/{name}")
+    message = f"Se deja {where}, que parece de una ejecución interrumpida: {one_line(reason)}"
+    emit(reason.level, reason.event, message, directory=path, name=name)
+
+
 def say_missing(path: Path | str) -> None:
     """Report a directory of `LOGS_PATH` that does not exist."""
     message = f"No existe el directorio de registros {one_line(path)}: créelo o corrija LOGS_PATH"

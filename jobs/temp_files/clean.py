@@ -20,6 +20,7 @@ from config.text.plurals import counted
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from files.free_names import move_to_free_name
+from files.private import is_closed_to_others
 from storage.keys import MANIFEST_SUFFIX
 
 
@@ -213,7 +214,7 @@ class _Deletion:
 
 def _was_made_by_us(status: os.stat_result) -> bool:
     """Whether this user made it: in a directory open to all, others may use such a name."""
-    return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
+    return status.st_uid == os.geteuid() and is_closed_to_others(status)
 
 
 def _is_abandoned(aside: int) -> bool:

@@ -16,6 +16,7 @@ from config.errors import ConfigurationError
 from config.logs import one_line
 from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
 from config.settings import Settings
+from files.mounts import MountedPart
 from jobs.locks import lock_fault
 from sql.database import database_identity
 from storage.keys import MANIFEST_SUFFIX
@@ -55,6 +56,7 @@ class _Place:
         parts = self.path.split("/")
         above = ("/".join(parts[:depth]) for depth in range(len(parts) - 1, 1, -1))  # the root says nothing
         self._identities = {self._identity, *map(_identity, above)} - {None}
+        self._part = MountedPart(self.path)
 
     def is_same_as(self, path: str) -> bool:
         """Whether this is the directory to which a path leads."""
@@ -62,7 +64,8 @@ class _Place:
 
     def lies_in(self, path: str) -> bool:
         """Whether this is the directory to which a path leads, or anywhere below it."""
-        return f"{self.path}/".startswith(f"{path.rstrip('/')}/") or _identity(path) in self._identities
+        is_below = f"{self.path}/".startswith(f"{path.rstrip('/')}/") or _identity(path) in self._identities
+        return is_below or self._part.is_in(path)
 
 
 def require_temp_directory_apart(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.process.directories import make_directory
+from files.private import is_closed_to_others
 
 FOR_OWNER = 0o700
 FORMAT = 1
@@ -137,7 +138,7 @@ def _is_private(directory: Path) -> bool:
         status = directory.lstat()
     except OSError:
         return False
-    return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | FOR_OWNER
+    return status.st_uid == os.geteuid() and is_closed_to_others(status)
 
 
 def _read(path: Path) -> KeptUpload | None:

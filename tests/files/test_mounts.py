@@ -117,3 +117,17 @@ def test_another_disk_is_not_walked_where_the_system_does_not_tell_what_is_mount
         pytest.raises(UnsafeSource, match="disk es un punto de montaje"),
     ):
         walk_tree(descriptor)
+
+
+def test_what_the_list_of_mounts_says_is_looked_up_in_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two exports of one NFS server may have the same device, and the same path in its file system."""
+    for name in ("logs/app", "executions/app"):
+        (tmp_path / name).mkdir(parents=True)
+    lines = (f"1 0 0:50 /export {tmp_path / name} rw - nfs server rw\n" for name in ("logs", "executions"))
+    (tmp_path / "mountinfo").write_text("".join(lines))
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mountinfo")
+    assert not mounts.MountedPart(str(tmp_path / "logs/app")).is_in(str(tmp_path / "executions"))
+    (tmp_path / "executions/app").rmdir()
+    assert not mounts.MountedPart(str(tmp_path / "logs/app")).is_in(str(tmp_path / "executions"))
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "missing")
+    assert not mounts.MountedPart(str(tmp_path / "logs/app")).is_in(str(tmp_path / "logs"))

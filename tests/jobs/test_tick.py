@@ -215,6 +215,19 @@ def test_only_what_is_asked_for_is_done(host: Host, request_: Request, done: lis
     assert host.tick(HOST_JOB, PLATFORM_JOB, DAILY_JOB, request=request_) == done
 
 
+@pytest.mark.parametrize(("only", "is_told"), [(frozenset({"daily"}), True), (None, False)], ids=["named", "all"])
+def test_a_dry_run_says_when_a_job_is_due_that_is_named_and_not_due_yet(
+    host: Host, caplog: pytest.LogCaptureFixture, only: frozenset[str] | None, is_told: bool
+) -> None:
+    """Else it would say nothing at all."""
+    assert host.tick(DAILY_JOB) == ["daily"]
+    database = host.platform.database(host.name)
+    tick = Tick(host.settings, Request(only), database, TickReport(), host.interruption, {}, nobody_in_need)
+    with caplog.at_level("INFO"):
+        tick.preview(tick.plans([DAILY_JOB]), {})
+    assert ("[simulación] El trabajo daily no toca hasta 20" in caplog.text) is is_told
+
+
 def test_a_job_that_is_off_is_not_done(platform: Platform, host: Host) -> None:
     off = Job("off", "lo apagado", settings=Ref(f"{__name__}:OffSettings"))
     assert host.tick(off) == []

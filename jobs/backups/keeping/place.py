@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from pathlib import Path
 
 from config.errors import ConfigurationError
@@ -12,7 +11,7 @@ from config.logs import one_line
 from config.process.write_advice import advice_to_write, is_to_be_left_alone
 from config.settings import Settings
 from config.text.wording import reason_of
-from jobs.backups.files import FOR_OWNER
+from files.private import is_closed_to_others
 from jobs.backups.settings import BackupSettings
 from sql.database import SchemaError, require_database_uri
 
@@ -74,7 +73,7 @@ def open_to_others(directory: Path) -> str | None:
     """What operators read where others than its owner can enter it; `None` where they cannot, or nobody can tell."""
     try:
         status = directory.stat()
-        if stat.S_IMODE(status.st_mode) & ~FOR_OWNER == 0:
+        if is_closed_to_others(status):
             return None
         is_of_others = status.st_uid != os.geteuid() or is_to_be_left_alone(directory)
     except OSError:

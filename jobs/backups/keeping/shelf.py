@@ -29,6 +29,10 @@ def why_missing(directory: Path) -> str:
     )
 
 
+ANOTHER = "elija otra con 'backup list'"
+AS_OWNER = "ejecute la orden como quien hace las copias, o devuélvale el permiso"
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """All rows, and the host whose files can be seen.
@@ -52,7 +56,12 @@ class Shelf:
 
     def missing(self) -> list[Backup]:
         """The backups of this host whose files somebody else has removed or changed."""
-        return [backup for backup in self.good_here() if not backup.was_found_at_provider and not is_there(backup)]
+        made = (backup for backup in self.good_here() if not backup.was_found_at_provider)
+        return [backup for backup in made if not is_there(backup) and not is_hidden(backup)]
+
+    def hidden(self) -> list[Backup]:
+        """The backups of this host whose files this user may not look at."""
+        return [backup for backup in self.good_here() if is_hidden(backup)]
 
     def newest_full(self, fetchable: Container[int] = ()) -> Backup | None:
         """The newest good full one that can be the base of a differential, now or once it was fetched.
@@ -137,14 +146,19 @@ class Shelf:
 
     def _usable(self, backup: Backup, fetchable: Container[int]) -> Backup:
         if not backup.is_standing:  # what a run was deleting may be all there is
-            state = "está borrada" if backup.is_deleted else f"está en {backup.state}"
-            raise UnknownBackup(f"la copia {backup.id} ({backup.name}) {state}")
+            state = "está borrada" if backup.is_deleted else f"está en {backup.state} ('backup show {backup.id}')"
+            raise UnknownBackup(f"la copia {backup.id} ({backup.name}) {state}: {ANOTHER}")
         if backup.id in fetchable:
             return backup
         if backup.host not in (None, self.host):
             raise UnknownBackup(f"la copia {backup.id} está en el equipo {backup.host}: ejecute allí la orden")
+        if is_hidden(backup):
+            raise UnknownBackup(
+                f"este usuario no puede mirar si la copia {backup.id} está en {backup.path}: {AS_OWNER}"
+            )
         if not is_there(backup):
-            raise UnknownBackup(f"el archivo de la copia {backup.id} no está en {backup.path}, o no tiene su tamaño")
+            missing = f"el archivo de la copia {backup.id} no está en {backup.path}, o no tiene su tamaño"
+            raise UnknownBackup(f"{missing}: devuélvalo, o {ANOTHER}")
         return backup
 
     def known(self) -> list[KnownBackup]:
@@ -177,6 +191,17 @@ def is_there(backup: Backup) -> bool:
         return backup.path.stat().st_size == backup.size_bytes
     except OSError:
         return False
+
+
+def is_hidden(backup: Backup) -> bool:
+    """Whether this user may not look where its file should be. It may well be there."""
+    try:
+        backup.path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def is_gone(directory: Path) -> bool:

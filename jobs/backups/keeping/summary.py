@@ -15,7 +15,7 @@ from config.text.times import Clock
 from config.text.wording import reason_of
 from jobs.backups.files import SPACE_MARGIN
 from jobs.backups.keeping.place import open_to_others, why_not_writable
-from jobs.backups.keeping.shelf import Shelf, is_gone, is_there, why_missing
+from jobs.backups.keeping.shelf import AS_OWNER, Shelf, is_gone, is_there, why_missing
 from jobs.backups.records import Backup, readable_size
 from jobs.findings import Finding, advised, bad, good
 
@@ -101,6 +101,15 @@ def describe_lost(shelf: Shelf) -> Iterator[Finding]:
         what = counted(len(lost), "copia hecha no está", "copias hechas no están")
         advice = "devuelva su archivo a su sitio, o márquelas en historial_backup (eliminado = true)"
         yield bad(SUBJECT, one_line(f"{what} en el disco ni en ningún proveedor: {names}{more}; {advice}"))
+
+
+def describe_hidden(shelf: Shelf) -> Iterator[Finding]:
+    """Backups of which nobody can tell whether they are on the disk."""
+    hidden = shelf.hidden()
+    if hidden:
+        where = ", ".join(sorted({str(backup.path.parent) for backup in hidden}))
+        what = f"este usuario no puede mirar si {counted(len(hidden), 'copia está', 'copias están')}"
+        yield bad(SUBJECT, one_line(f"{what} en {where}: {AS_OWNER}"))
 
 
 def describe_dated_ahead(shelf: Shelf) -> Iterator[Finding]:
@@ -208,5 +217,5 @@ def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> S
     """All findings; if the directory is gone, none that merely follows from that."""
     if is_gone(directory) and shelf.has_made_in(directory):
         return [bad(SUBJECT, why_missing(directory))]
-    described = [*describe_lost(shelf), *describe_dated_ahead(shelf), *describe_cut_off(shelf)]
+    described = [*describe_lost(shelf), *describe_hidden(shelf), *describe_dated_ahead(shelf), *describe_cut_off(shelf)]
     return [*described, *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]

@@ -29,7 +29,7 @@ from jobs.backups.reading.source import values_of
 from jobs.backups.verification.confinement import Confinement
 from jobs.backups.verification.guardian import LONGEST_SECONDS, guarded
 from sql.connection import database_password
-from sql.errors import DatabaseError
+from sql.errors import DatabaseError, SchemaError
 from sql.snapshots import SnapshotSession, program_address, url_of_database
 
 SUPERUSER = "janitor"
@@ -195,7 +195,10 @@ def _run(server_url: str, statements: Iterable[bytes]) -> None:
             for statement in statements:
                 session.run(statement)
     except DatabaseError as error:
-        raise NoScratchServer(f"el servidor de prueba no se pudo preparar: {one_line(error)}") from error
+        needed = (
+            "; ahí hace falta CREATEDB y, para roles que no haya, CREATEROLE" if isinstance(error, SchemaError) else ""
+        )
+        raise NoScratchServer(f"el servidor de prueba no se pudo preparar: {one_line(error)}{needed}") from error
 
 
 def _require_server_programs(programs: Programs) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from files.open_files import look_at_open_files
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.removal import Removal
-from jobs.logs.changing.replacement import Left, each_of
-from jobs.logs.errors import LogChanged, RunStopped
+from jobs.logs.changing.replacement import each_of
+from jobs.logs.errors import Left, LogChanged, RunStopped
 from jobs.logs.planning import SeenFile, occupied_bytes
 from jobs.logs.report import LogsReport
 
@@ -44,7 +44,7 @@ class Deletion:
         with contextlib.ExitStack() as opened:
             aside = each_of(logs, lambda log: self._set_aside(log, opened), left)
             deleted = each_of(self._without_writers(aside, left), self._delete, left)
-        size_bytes = sum(occupied_bytes(each.log.status) for each in deleted)
+            size_bytes = _freed_bytes(each.log for each in deleted)
         return LogsReport(deleted_files=len(deleted), deleted_bytes=size_bytes), left
 
     def _set_aside(self, seen: SeenFile, opened: contextlib.ExitStack) -> Aside:
@@ -76,3 +76,9 @@ class Deletion:
     def _delete(self, aside: Aside) -> Aside:
         self._removal.delete(aside.log, aside.place)
         return aside
+
+
+def _freed_bytes(deleted: Iterable[OpenLog]) -> int:
+    """What the disk has back: nothing of a log that has another name, and once what was deleted by both."""
+    gone = {(log.status.st_dev, log.status.st_ino): occupied_bytes(log.status) for log in deleted if log.is_gone()}
+    return sum(gone.values())

@@ -60,6 +60,10 @@ class OpenLog:
         """Whether the kernel has kept writers out since `hold`."""
         return self._answer is Answer.TAKEN
 
+    def is_gone(self) -> bool:
+        """Whether it has no name any more, so its bytes are freed: a hard link elsewhere would keep them."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
     def require_same(self, status: os.stat_result, *, moved: bool) -> None:
         """Raises `LogChanged` unless a look shows this very file, unchanged. Moving it changes its ctime."""
         if _identity(status, moved) != _identity(self.status, moved):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import stat
 import threading
 
+from config.process.write_advice import user_name
 from files.descriptors import closing_descriptor, open_directory_beneath
 from files.free_names import move_to_free_name
+from files.private import is_closed_to_others
+from jobs.logs.errors import Left, OfAnotherRun, left_for
 from jobs.logs.names import names_in_turn
 
 UNFINISHED = ".janitor-logs-unfinished-"
@@ -35,42 +37,55 @@ class PrivateDirectory:
         """The descriptor, open until `close`. Raises `OSError`."""
         with self._turn:
             if self._descriptor is None:
-                os.mkdir(self._name, 0o700, dir_fd=self._parent)
-                opened = open_directory_beneath(self._parent, [self._name])
-                fcntl.flock(opened, fcntl.LOCK_EX)
-                self._descriptor = opened
+                self._descriptor = self._made()
             return self._descriptor
+
+    def _made(self) -> int:
+        os.mkdir(self._name, 0o700, dir_fd=self._parent)
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(self._remove)
+            descriptor = open_directory_beneath(self._parent, [self._name])
+            undoing.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            undoing.pop_all()
+        return descriptor
 
     def close(self) -> None:
         """Remove the directory, unless it contains something that could not be given back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
-            with contextlib.suppress(OSError):
-                os.rmdir(self._name, dir_fd=self._parent)
+            self._remove()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(self._name, dir_fd=self._parent)
 
 
-def take_up_leftovers(parent: int) -> list[tuple[str, OSError]]:
-    """Restore what killed runs of this user left in a log directory; return what failed, and why.
+def take_up_leftovers(parent: int) -> list[Left]:
+    """Restore what killed runs of this user left in a log directory; return what was left there, and why.
 
     Raises `OSError` where the directory cannot be read.
     """
-    failed: list[tuple[str, OSError]] = []
+    left: list[Left] = []
     for name in os.listdir(parent):
         if name.startswith((UNFINISHED, REMOVING)):
             try:
                 _take_up(parent, name)
             except FileNotFoundError:
                 continue  # another run was quicker
+            except OfAnotherRun as reason:
+                left.append(Left(name, reason))
             except OSError as error:
-                failed.append((name, error))
-    return failed
+                left.append(Left(name, left_for(error)))
+    return left
 
 
 def _take_up(parent: int, name: str) -> None:
-    if not _is_ours(os.stat(name, dir_fd=parent, follow_symlinks=False)):
-        return
+    """Raises `OfAnotherRun`, `OSError`."""
+    _require_ours(os.stat(name, dir_fd=parent, follow_symlinks=False))
     with closing_descriptor(open_directory_beneath(parent, [name])) as left:
-        if not _is_ours(os.fstat(left)) or not _is_abandoned(left):
+        _require_ours(os.fstat(left))
+        if not _is_abandoned(left):
             return
         for inside in os.listdir(left):
             if name.startswith(UNFINISHED):
@@ -80,9 +95,13 @@ def _take_up(parent: int, name: str) -> None:
         os.rmdir(name, dir_fd=parent)
 
 
-def _is_ours(status: os.stat_result) -> bool:
-    """Whether this user made it: where others may write, they may use such a name."""
-    return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | 0o700
+def _require_ours(status: os.stat_result) -> None:
+    """Raises `OfAnotherRun` unless this user made it: where others may write, they may use such a name."""
+    if status.st_uid != os.geteuid():
+        owner = user_name(status.st_uid)
+        raise OfAnotherRun(f"es de {owner}; si tiene registros, ejecute «run logs» como {owner}, que los devuelve")
+    if not is_closed_to_others(status):
+        raise OfAnotherRun("otros usuarios pueden cambiarlo; si tiene registros, devuélvalos a mano y bórrelo")
 
 
 def _is_abandoned(directory: int) -> bool:

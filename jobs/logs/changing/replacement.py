@@ -26,7 +26,17 @@ from jobs.logs.changing.compression import (
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.private_directories import UNFINISHED, PrivateDirectory
 from jobs.logs.changing.removal import Removal
-from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NameTooLong, NoRoom, NothingGained, RunStopped, left_for
+from jobs.logs.errors import (
+    Left,
+    LogChanged,
+    LogInUse,
+    LogLeft,
+    NameTooLong,
+    NoRoom,
+    NothingGained,
+    RunStopped,
+    left_for,
+)
 from jobs.logs.names import GZIP_SUFFIX, copy_names_in_turn
 from jobs.logs.planning import SeenFile, occupied_bytes
 from jobs.logs.report import LogsReport
@@ -48,14 +58,6 @@ class Named(Protocol):
 
 Item = TypeVar("Item", bound=Named)
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A log that stays as it is, and why."""
-
-    name: str
-    reason: LogLeft
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Replacement:
         if (log.status.st_mtime_ns, log.status.st_nlink) != (seen.mtime_ns, seen.links):
             raise LogChanged("cambió desde que se miró el directorio")
         log.require_no_writer(self._first_look)
+        require_room_for_suffix(self._directory, seen.name)
         for name in copy_names_in_turn(seen.name, log.status.st_mtime_ns):
             try:
                 found = open_file_beneath(self._directory, [name])
@@ -134,8 +137,6 @@ class Replacement:
             except OSError as error:
                 if error.errno in NOT_A_FILE:
                     continue
-                if error.errno == errno.ENAMETOOLONG:
-                    raise NameTooLong(f"su nombre no deja sitio para {GZIP_SUFFIX}: acórtelo, o bórrelo") from error
                 raise
             opened.callback(os.close, found)
             if has_writer(found):  # for example a program that is compressing this very log
@@ -265,6 +266,15 @@ def each_of(items: Iterable[Item], step: Callable[[Item], Result], left: list[Le
         except RunStopped:
             break
     return results
+
+
+def require_room_for_suffix(directory: int, name: str) -> None:
+    """Raises `NameTooLong` where the file system allows no name for the copy of a log."""
+    try:
+        os.stat(f"{name}{GZIP_SUFFIX}", dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise NameTooLong(f"su nombre no deja sitio para {GZIP_SUFFIX}: acórtelo, o bórrelo") from error
 
 
 def _left_for(error: OSError) -> LogLeft:

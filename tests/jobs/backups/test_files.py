@@ -6,14 +6,15 @@ import gzip
 import hashlib
 import random
 import stat
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from jobs.backups.creation.compression import BLOCKS_IN_FLIGHT, GzipMember, inflated, inflated_here
-from jobs.backups.errors import DamagedBackup
+from jobs.backups.errors import DamagedBackup, DiskError
 from jobs.backups.files import Draft, ReadBack, Target, free_stem, prepare, publish, read_back, remove_unfinished
+from tests.disks.privileges import unprivileged
 
 NAME = "backup_20260302_030000_FULL.sql.gz"
 PLAIN = b"SELECT 1;\n" * 10_000
@@ -48,6 +49,16 @@ def test_giving_up_a_draft_waits_for_no_thread(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         give_up()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_this_user_cannot_look_into_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """And no unexpected one: below another user's home, say."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    with unprivileged():
+        assert free_stem(closed / "copias", datetime(2026, 3, 2, 3, tzinfo=UTC), "FULL") == NAME.removesuffix(".sql.gz")
+        with pytest.raises(DiskError, match=r"no se puede escribir en .*permiso denegado"):
+            prepare(Target(closed / "copias"))
 
 
 @pytest.mark.parametrize("place", [3, 40, -6, -2])

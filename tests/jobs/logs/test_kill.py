@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import os
 import random
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs.logs.changing.private_directories import REMOVING
+from jobs.logs.changing.private_directories import REMOVING, UNFINISHED
+from tests.disks.privileges import NOBODY
 from tests.jobs.logs.killed_runs import RETENTION_DAYS, KilledRuns
 from tests.jobs.logs.log_files import (
     clean,
@@ -22,6 +25,7 @@ from tests.jobs.logs.log_files import (
     require_nothing_lost,
     text,
 )
+from tests.running.skips import needs_root
 
 MOMENT = 1_700_000_000
 LARGE, OTHER, EQUAL, SMALL = text(1_200_000, 1), text(1000, 2), text(50_000, 3), b""
@@ -98,6 +102,18 @@ def test_a_log_that_was_set_aside_keeps_a_name_of_its_own_when_another_took_its_
     assert contents(tmp_path) == {"app.log": b"new", "app.log.distinto-20231114T221320Z.gz": b"set aside"}
 
 
+def test_what_a_killed_run_left_where_the_group_is_inherited_is_put_right(tmp_path: Path) -> None:
+    """A directory made there inherits the bit, too (`chmod g+s`, as many directories of logs have it)."""
+    tmp_path.chmod(0o2775)
+    for prefix, name in ((REMOVING, "app.log"), (UNFINISHED, "0123.gz")):
+        left = tmp_path / f"{prefix}0123456789abcdef"
+        left.mkdir(mode=0o700)
+        assert stat.S_IMODE(left.stat().st_mode) == 0o2700
+        make_log(left / name, b"set aside")
+    clean(tmp_path)
+    assert contents(tmp_path) == {"app.log.gz": b"set aside"}
+
+
 def test_what_another_run_is_about_is_left_alone(tmp_path: Path) -> None:
     """It holds a lock on its directory for as long as it lives."""
     aside = tmp_path / f"{REMOVING}0123456789abcdef"
@@ -112,22 +128,45 @@ def test_what_another_run_is_about_is_left_alone(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"app.log.gz": b"set aside"}
 
 
-@pytest.mark.parametrize("kind", ["open to others", "file", "link"])
-def test_what_only_looks_like_a_leftover_is_left_alone(tmp_path: Path, kind: str) -> None:
-    """Others may write in a log directory, and plant what a run would delete or move."""
+@pytest.mark.parametrize("kind", ["open to others", "file", "link", pytest.param("of another user", marks=needs_root)])
+def test_what_only_looks_like_a_leftover_is_left_alone(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others may write in a log directory, and plant what a run would delete or move. It is told: it may hold logs."""
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o700)
     (outside / "file").touch()
     directory = tmp_path / "logs"
     directory.mkdir()
     planted = directory / f"{REMOVING}0123456789abcdef"
-    if kind == "open to others":
+    if kind in ("open to others", "of another user"):
         outside.rename(planted)
-        planted.chmod(0o755)
+        planted.chmod(0o755) if kind == "open to others" else os.chown(planted, NOBODY, NOBODY)
         assert clean(directory).failures == 0
         assert os.listdir(planted) == ["file"]
+        assert f"Se deja {planted}, que parece de una ejecución interrumpida: " in caplog.text
         return
     planted.touch() if kind == "file" else planted.symlink_to(outside)
     assert clean(directory).failures == 0
     assert os.path.lexists(planted)
     assert os.listdir(outside) == ["file"]
+
+
+def test_what_cannot_be_locked_leaves_nothing_and_each_log_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """NFS without a lock service."""
+
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    originals = {"a.log": b"a", "b.log": b"b"}
+    for name, content in originals.items():
+        make_log(tmp_path / name, content)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert clean(tmp_path).failures == 2
+    assert contents(tmp_path) == originals
+    require_nothing_left_over(tmp_path)
+    assert caplog.text.count("no hay bloqueos disponibles") == 2
+    assert len(os.listdir("/proc/self/fd")) == descriptors

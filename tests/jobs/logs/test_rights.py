@@ -20,8 +20,12 @@ from jobs.logs.changing import open_logs as open_logs_module
 from jobs.logs.changing import replacement as replacement_module
 from jobs.logs.changing.compression import write_compressed
 from jobs.logs.changing.private_directories import REMOVING
+from jobs.logs.check import check_directories
+from jobs.logs.report import LogsReport
+from jobs.logs.settings import LogsSettings
 from tests.disks.privileges import NOBODY
-from tests.disks.protection import APPEND_ONLY, protected
+from tests.disks.protection import APPEND_ONLY, IMMUTABLE, protected
+from tests.disks.small_disk import make_read_only, mounted_small_disk
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over
 from tests.repository import REPOSITORY
@@ -78,13 +82,13 @@ os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
 configure_logging(None, "text", debug=False)
-print(clean(Path(sys.argv[1])).failures)
+print(clean(Path(sys.argv[1]), dry_run="dry run" in sys.argv).failures)
 """
 
 
-def cleaned_by_nobody(directory: Path) -> tuple[int, str]:
+def cleaned_by_nobody(directory: Path, *, dry_run: bool = False) -> tuple[int, str]:
     """How many logs failed, and what was said, when an ordinary user did the job."""
-    command = [sys.executable, "-c", CLEANED_BY_NOBODY, str(directory)]
+    command = [sys.executable, "-c", CLEANED_BY_NOBODY, str(directory), *(["dry run"] if dry_run else [])]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
     return int(done.stdout), done.stderr
 
@@ -187,6 +191,43 @@ def test_a_directory_that_may_not_be_written_to_is_reported_once(open_to_nobody:
     assert "este usuario no puede escribir en él" in said
 
 
+@needs_root
+def test_a_dry_run_says_what_keeps_a_run_from_work(open_to_nobody: Path) -> None:
+    make_log(open_to_nobody / "app.log")
+    failures, said = cleaned_by_nobody(open_to_nobody, dry_run=True)
+    assert failures == 1
+    assert "este usuario no puede escribir en él: dele el permiso, o corrija LOGS_PATH" in said
+    assert "se comprimirían 0 " in said
+
+
+@pytest.mark.parametrize("flag", [IMMUTABLE, APPEND_ONLY])
+def test_a_protected_directory_is_reported_once_and_nothing_is_made_there(
+    tmp_path: Path, flag: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where only appending is allowed, what a run makes there could never go."""
+    require_right(MAKE_IMMUTABLE)
+    for name in ("a.log", "b.log"):
+        make_log(tmp_path / name)
+    with protected(tmp_path, flag):
+        for dry_run in (True, False):
+            assert clean(tmp_path, dry_run=dry_run) == LogsReport(failures=1)
+        (finding,) = check_directories(LogsSettings((str(tmp_path),)), ())
+    assert sorted(os.listdir(tmp_path)) == ["a.log", "b.log"]
+    advice = "está protegido (lsattr -d muestra i o a): quítelo con chattr -i -a, o corrija LOGS_PATH"
+    assert (finding.in_order, finding.text) == (False, advice)
+    assert caplog.text.count(advice) == 2
+
+
+@needs_root
+def test_a_disk_that_is_mounted_to_be_read_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Root is told that, and not that it has no right."""
+    with mounted_small_disk(tmp_path, 2**20):
+        make_log(tmp_path / "app.log")
+        make_read_only(tmp_path)
+        assert clean(tmp_path) == LogsReport(failures=1)
+    assert "su disco está montado solo para leer" in caplog.text
+
+
 def test_a_log_that_may_not_be_deleted_keeps_no_copy(tmp_path: Path) -> None:
     """Otherwise each night would tell of the same one twice."""
     require_right(MAKE_IMMUTABLE)
@@ -205,7 +246,9 @@ def test_what_a_killed_run_of_another_user_has_left_stays_and_keeps_nobody_from_
     make_log(left / "app.log", b"set aside")
     os.chown(make_log(open_to_nobody / "other.log", b"content"), NOBODY, NOBODY)
     make_old(open_to_nobody / "other.log")
-    assert cleaned_by_nobody(open_to_nobody)[0] == 0
+    failures, said = cleaned_by_nobody(open_to_nobody)
+    assert failures == 0
+    assert "es de root; si tiene registros, ejecute «run logs» como root, que los devuelve" in said
     assert sorted(os.listdir(open_to_nobody)) == [left.name, "other.log.gz"]
     clean(open_to_nobody)
     assert sorted(os.listdir(open_to_nobody)) == ["app.log.gz", "other.log.gz"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import errno
 import gzip
 import logging
@@ -23,6 +24,7 @@ from jobs.logs.changing.compression import write_compressed
 from jobs.logs.errors import left_for
 from jobs.logs.guard import KeptApart, kept_apart_from_logs
 from jobs.logs.report import LogsReport
+from tests.files.test_mounts import bound
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over, text
 
@@ -300,6 +302,23 @@ def test_a_directory_in_a_root_is_refused_also_by_another_path(tmp_path: Path, b
             clean(root / below, apart=apart)
 
 
+@pytest.mark.parametrize("is_root_bound", [False, True], ids=["", "root bound, too"])
+def test_a_part_of_a_root_is_refused_also_where_it_is_mounted_elsewhere(tmp_path: Path, is_root_bound: bool) -> None:
+    """Nothing above that path shows what it is a part of."""
+    for name in ("executions/e1/logs/app", "elsewhere", "root", "beside"):
+        (tmp_path / name).mkdir(parents=True)
+    apart = (KeptApart("una de las raíces", str(tmp_path / ("root" if is_root_bound else "executions"))),)
+    with contextlib.ExitStack() as mounted:
+        if is_root_bound:
+            mounted.enter_context(bound(tmp_path / "executions", tmp_path / "root"))
+        mounted.enter_context(bound(tmp_path / "executions/e1/logs", tmp_path / "elsewhere"))
+        for path in (tmp_path / "elsewhere", tmp_path / "elsewhere/app"):
+            with pytest.raises(ConfigurationError, match="es o está en una de las raíces"):
+                clean(path, apart=apart)
+    with bound(tmp_path / "beside", tmp_path / "elsewhere"):
+        assert clean(tmp_path / "elsewhere", apart=apart) == LogsReport()
+
+
 @pytest.mark.parametrize("variable", ["JANITOR_ROOTS", "TEMP_DIR", "BACKUP_PATH"])
 def test_directories_that_hold_something_else_are_kept_apart(tmp_path: Path, variable: str) -> None:
     (tmp_path / "kept" / "below").mkdir(parents=True)
@@ -472,6 +491,30 @@ def test_what_is_freed_is_what_was_occupied(directory: Path) -> None:
     assert clean(directory).deleted_bytes == before.st_blocks * 512
 
 
+def test_nothing_is_freed_while_another_name_keeps_the_bytes(directory: Path, tmp_path: Path) -> None:
+    make_log(directory / "elsewhere.log.gz", text(9000), days=91)
+    os.link(directory / "elsewhere.log.gz", tmp_path / "kept")
+    make_log(directory / "both.log.gz", text(5000), days=91)
+    os.link(directory / "both.log.gz", directory / "both.log.1.gz")
+    assert clean(directory, dry_run=True).deleted_bytes == 0
+    report = clean(directory)
+    assert (report.deleted_files, report.deleted_bytes, report.freed_bytes) == (3, 5000, 5000)
+
+
+def test_what_was_deleted_counts_though_the_disk_goes_then(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_log(directory / "old.log.gz", b"x" * 100, days=91)
+    make_log(directory / "app.log")
+    room = os.fstatvfs
+
+    def asked(descriptor: int) -> os.statvfs_result:
+        if not (directory / "old.log.gz").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return room(descriptor)
+
+    monkeypatch.setattr(os, "fstatvfs", asked)
+    assert clean(directory) == LogsReport(deleted_files=1, deleted_bytes=100, failures=1)
+
+
 @pytest.mark.parametrize("length", [252, 253, 255])
 def test_a_name_that_leaves_no_room_for_gz_is_no_failure(
     directory: Path, length: int, caplog: pytest.LogCaptureFixture
@@ -479,6 +522,7 @@ def test_a_name_that_leaves_no_room_for_gz_is_no_failure(
     """No run can ever compress it, so its name is reported."""
     name = f"{'n' * (length - 4)}.log"
     make_log(directory / name)
+    assert clean(directory, dry_run=True).compressed_files == int(length <= 252)
     report = clean(directory)
     assert report.failures == 0
     assert os.listdir(directory) == [name if length > 252 else f"{name}.gz"]

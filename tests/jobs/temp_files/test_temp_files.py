@@ -407,6 +407,16 @@ def set_aside(directory: Path) -> Path:
     return path
 
 
+def test_what_a_killed_run_had_set_aside_where_the_group_is_inherited_goes(directory: Path) -> None:
+    """A directory made there inherits the bit, too (`chmod g+s`)."""
+    directory.chmod(0o2775)
+    aside = set_aside(directory)
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o2700
+    make_file(aside / "old", size_bytes=100)
+    assert clean(directory) == TempFilesReport(deleted_files=1, deleted_bytes=100)
+    assert names(directory) == set()
+
+
 def test_a_run_at_work_is_not_taken_for_a_killed_one(directory: Path) -> None:
     aside = set_aside(directory)
     make_file(aside / "old")

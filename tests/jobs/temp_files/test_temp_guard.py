@@ -86,7 +86,8 @@ def test_what_others_keep_is_refused_by_whatever_path(settings: Settings, tmp_pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_a_bind_mount_is_known_by_what_it_shows(settings: Settings, tmp_path: Path) -> None:
-    for kept in ("raiz", "trabajo", "logs"):
+    (tmp_path / "raiz/e1/datos").mkdir(parents=True)
+    for kept in ("raiz", "raiz/e1", "raiz/e1/datos", "trabajo", "logs"):
         subprocess.run(["mount", "--bind", str(tmp_path / kept), str(tmp_path / "temporales")], check=True)
         try:
             assert refused(settings, tmp_path / "temporales")

@@ -434,6 +434,16 @@ def test_a_note_that_was_cut_in_its_last_line_is_used(google: GoogleSessions, no
     assert google.sent_bytes == LARGE_BYTES
 
 
+def test_a_note_is_used_where_the_group_is_inherited(google: GoogleSessions, notes: Path) -> None:
+    """A directory made there inherits the bit, too (`chmod g+s`), and is closed to others all the same."""
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    notes.parent.chmod(0o2755)
+    begin(google, notes)
+    assert stat.S_IMODE(notes.stat().st_mode) == 0o2700
+    end(google, notes)
+    assert google.sent_bytes == LARGE_BYTES
+
+
 def test_where_nothing_can_be_noted_everything_is_sent(google: GoogleSessions, notes: Path) -> None:
     notes.parent.write_text("a file where a directory should be")
     begin(google, notes)

@@ -70,6 +70,13 @@ def _require_told_in_words(installation: Installation) -> None:
     assert "--limit" in installation.run("history", "una", "--limit", "2").output
 
 
+def test_counts_are_told_in_the_order_in_which_their_job_declares_them() -> None:
+    """The database keeps none."""
+    counts = {"freed_bytes": 60, "bytes_after": 40, "of_another_version": 1, "bytes_before": 100, "compressed_files": 2}
+    expected = ["2 registros comprimidos", "100 B sin comprimir", "40 B comprimidos", "60 B liberados"]
+    assert list(in_words("logs", counts)) == [*expected, "of_another_version 1"]
+
+
 @pytest.fixture
 def ran(installation: Installation) -> Installation:
     """An installation with a run that had nothing to do."""
@@ -97,7 +104,7 @@ def test_counts_are_reported_in_words() -> None:
                                            "verify": {"outcome": "failed", "counts": {}},
                                            "backup": {"outcome": "done", "counts": backup}}},
     }  # fmt: skip
-    words = "1 copia COMPLETA hecha, 28 tablas, 1500384 filas, 2.00 KB en su fichero, 1.00 KB libres en /srv"
+    words = "1 copia COMPLETA hecha, 2.00 KB en su fichero, 28 tablas, 1500384 filas, 1.00 KB libres en /srv"
     clock = Clock(datetime(2026, 11, 28, 6, tzinfo=UTC), timezone(timedelta(hours=1)))
     (of_run,) = describe({"kind": "runs", "runs": [run], "is_cut": False}, clock)
     assert of_run.startswith("2026-11-28 04:00:00 (hace 3 h), 9 s, una run backup")

@@ -247,6 +247,8 @@ def test_retention_deletes_old_chains_and_keeps_the_newest(sage: Installation) -
     sage.execute("UPDATE historial_backup SET fecha_creacion = fecha_creacion - interval '100 days'")
     preview = done(sage.run("backup", "clean", "--dry-run"))
     assert "FULL" in preview.output
+    assert "Se borrarían: 2 copias, " in preview.output
+    assert "(de más de 90 días, y que no hacen falta)" in preview.output
     assert "se haría una copia de seguridad" in done(sage.run("run", "backup", "--dry-run")).errors
     assert len(list(copies(sage).glob("*.gz"))) == 3
     done(sage.run("backup", "clean"))

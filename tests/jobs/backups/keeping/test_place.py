@@ -136,6 +136,8 @@ def test_nobody_is_told_to_close_a_directory_of_others(tmp_path: Path) -> None:
     assert "ejecute chmod 700 en él" in str(open_to_others(tmp_path))
     tmp_path.chmod(0o700)
     assert open_to_others(tmp_path) is None
+    tmp_path.chmod(0o2700)  # as made where the group is inherited, which `chmod 700` leaves as it is
+    assert open_to_others(tmp_path) is None
     for path in ("/", "/tmp", "/var/tmp", "/etc"):  # noqa: S108
         assert str(open_to_others(Path(path))).endswith("(BACKUP_PATH); indique uno solo para ellas, de este usuario")
 

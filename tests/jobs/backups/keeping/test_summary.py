@@ -10,10 +10,12 @@ import pytest
 
 from config.text.times import Clock
 from jobs.backups.errors import DiskError
-from jobs.backups.keeping.shelf import Shelf, require_directory
+from jobs.backups.keeping.shelf import AS_OWNER, Shelf, UnknownBackup, require_directory
 from jobs.backups.keeping.summary import describe, describe_room, findings, room, summarize
+from jobs.backups.listing import entry_of
 from jobs.backups.records import Backup
 from jobs.backups.result import Kind
+from tests.disks.privileges import unprivileged
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MEBIBYTE = 1024 * 1024
@@ -53,6 +55,35 @@ def test_ages_and_what_was_never_proven(tmp_path: Path) -> None:
 def test_a_week_without_a_full_one_is_wrong(tmp_path: Path) -> None:
     assert told(backup(tmp_path, 1, 9, 100))[0].startswith("ERROR: ")
     assert told(backup(tmp_path, 1, 8.5, 100))[0].startswith("bien: ")
+
+
+def test_what_this_user_may_not_look_at_is_not_taken_for_lost(tmp_path: Path) -> None:
+    """Whoever is told that backups are lost marks them as deleted."""
+    directory = tmp_path / "copias"
+    directory.mkdir()
+    made = backup(directory, 1, 1, 100)
+    shelf = Shelf((made,), "norte")
+    directory.chmod(0)
+    with unprivileged():
+        assert shelf.missing() == []
+        told = [finding.text for finding in findings(shelf, tmp_path, 0, Clock(NOW, UTC))]
+        with pytest.raises(UnknownBackup, match=r"no puede mirar si la copia 1 está en .*: ejecute la orden"):
+            shelf.chain(made)
+        assert entry_of(made, "norte")["en_disco"] is None
+    assert f"este usuario no puede mirar si 1 copia está en {directory}: {AS_OWNER}" in told
+    assert not any("en ningún proveedor" in text for text in told)
+    directory.chmod(0o700)
+    made.path.unlink()
+    assert entry_of(made, "norte")["en_disco"] is False
+    assert shelf.missing() == [made]
+    with pytest.raises(UnknownBackup, match="devuélvalo, o elija otra con 'backup list'"):
+        shelf.chain(made)
+
+
+def test_what_was_not_made_is_told_with_where_its_reason_stands(tmp_path: Path) -> None:
+    failed = replace(backup(tmp_path, 1, 1, 100), state="ERROR")
+    with pytest.raises(UnknownBackup, match=r"está en ERROR \('backup show 1'\): elija otra con 'backup list'"):
+        Shelf((failed,), "norte").chain(failed)
 
 
 def test_a_directory_that_is_gone_with_its_backups_is_not_made_again(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_server_that_does_not_let_it_is_reported(
     try:
         url = re.sub(r"://[^@]*@", "://proof_without_rights:bare@", postgres.database_url)
         with (
-            pytest.raises(NoScratchServer, match="permission denied"),
+            pytest.raises(NoScratchServer, match=r"permission denied.*hace falta CREATEDB"),
             scratch_database_on(url, programs, description, threading.Event()),
         ):
             pass
