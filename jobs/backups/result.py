@@ -17,12 +17,20 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What an operator should know of the database, though its backup is good. The text is Spanish, one line."""
+
+    text: str
+    needs_person: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BackupFile:
     """A backup that has its final name: whole, read back, on the disk.
 
     `rows` are those of all tables in the snapshot. `base` is the file name of a differential's full backup. `reason`
     says in Spanish why a full one was made where a differential was wanted. `description_sha256` is the hash of what a
-    full one has beside it. `remarks` are for the operator, in Spanish.
+    full one has beside it.
     """
 
     kind: Kind
@@ -34,4 +42,4 @@ class BackupFile:
     base: str = ""
     reason: str = ""
     description_sha256: str | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()

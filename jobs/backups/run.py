@@ -39,6 +39,9 @@ from jobs.report import TickReport
 from jobs.schedule import Daily
 from sql.errors import DatabaseError, DatabaseUnavailable
 
+ROWS = "backup:rows"
+"""The cause of what counting the rows has shown."""
+
 SCHEDULER = "SCHEDULER"
 ENDINGS = {Kind.FULL: FULL, Kind.DIFFERENTIAL: DIFFERENTIAL}
 
@@ -251,8 +254,16 @@ class _Run:
             f"{message}; completo porque {made.reason}" if made.reason else message,
         )
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
+        self._note_remarks(made)
+
+    def _note_remarks(self, made: BackupFile) -> None:
         for remark in made.remarks:
-            self.context.say("backup_remark", f"{made.path.name}: {remark}", logging.WARNING)
+            self.context.say("backup_remark", f"{made.path.name}: {remark.text}", logging.WARNING)
+        if made.remarks:
+            state = "needs_person" if any(remark.needs_person for remark in made.remarks) else "degraded"
+            self.context.notify(ROWS, state, " · ".join(remark.text for remark in made.remarks))
+        else:
+            self.context.notify(ROWS, "ok", "La base de datos tiene los registros que volcó pg_dump, contados aparte")
 
     def note_lost_database(self, report: TickReport) -> None:
         """The run ends as if it had no database, unless another database is being backed up."""

@@ -18,6 +18,7 @@ from jobs.backups.creation.statements import QUERIES, filled
 from jobs.backups.errors import DumpFailed
 from jobs.backups.reading.dump import SILENCE_SECONDS, require_no_interruption
 from jobs.backups.reading.source import Snapshot
+from jobs.backups.result import Remark
 from sql.errors import DatabaseError, DatabaseUnavailable
 from sql.snapshots import SnapshotSession, statement_of
 
@@ -44,11 +45,11 @@ class RowCounts:
         self._sources = _sources(snapshot)
         self._first = _Count(snapshot.session, self._sources, ["count_rows", WITHOUT_INDEXES])
 
-    def require(self, dumped: Mapping[bytes, int]) -> tuple[str, ...]:
+    def require(self, dumped: Mapping[bytes, int]) -> tuple[Remark, ...]:
         """Raise `DumpFailed` unless `pg_dump` wrote as many rows of each table as the snapshot has.
 
-        Return remarks for the operator, in Spanish: which tables could not be counted, or not by their indexes. Raises
-        `BackupInterrupted` and `DatabaseUnavailable`, too.
+        Return which tables could not be counted, or not by their indexes. Raises `BackupInterrupted` and
+        `DatabaseUnavailable`, too.
         """
         self._first.wait(self._interruption)
         remarks = [_not_counted(self._first.failed, self._first.reason)] if self._first.failed else []
@@ -185,16 +186,17 @@ def _incomplete(differences: Sequence[_Difference], pg_dump: str) -> str:
     return f"pg_dump terminó con 0, pero {what} que hay{others}: {program}"
 
 
-def _not_counted(tables: Sequence[bytes], reason: str) -> str:
-    return (
+def _not_counted(tables: Sequence[bytes], reason: str) -> Remark:
+    return Remark(
         f"no se pudieron contar aparte los registros de {_named(tables)}, y solo consta lo que dice pg_dump: {reason}"
     )
 
 
-def _damaged_indexes(suspects: Sequence[_Difference]) -> str:
-    return (
+def _damaged_indexes(suspects: Sequence[_Difference]) -> Remark:
+    return Remark(
         f"la copia está completa, pero un índice de {_named([suspect.name for suspect in suspects])} no tiene tantas "
-        "entradas como registros la tabla: las consultas pueden dar resultados falsos; ejecute REINDEX TABLE"
+        "entradas como registros la tabla, y las consultas pueden dar resultados falsos: ejecute REINDEX TABLE",
+        needs_person=True,
     )
 
 

@@ -127,6 +127,31 @@ def test_a_tick_makes_a_full_one_then_a_differential_and_both_restore(
     assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 2
 
 
+def test_an_index_that_lacks_rows_is_told_until_it_is_rebuilt(sage: Installation) -> None:
+    """The count by the index and what `pg_dump` read of the table differ: the backup is good, the database is not."""
+    for statement in (
+        "CREATE TABLE broad (id integer PRIMARY KEY, v text)",
+        "INSERT INTO broad SELECT g, repeat('x', 900) FROM generate_series(1, 1000) g",
+        "UPDATE pg_index SET indisready = false WHERE indexrelid = 'broad_pkey'::regclass",
+        "INSERT INTO broad SELECT g, repeat('x', 900) FROM generate_series(1001, 1009) g",
+        "UPDATE pg_index SET indisready = true WHERE indexrelid = 'broad_pkey'::regclass",
+        "ANALYZE broad",
+    ):
+        sage.execute(statement)
+    with contextlib.closing(psycopg2.connect(sage.environment["DATABASE_URL"])) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("VACUUM broad")  # an index is used once all rows are visible to everybody
+    run = done(sage.run("backup", "run"))
+    (warning,) = run.messages("WARNING")
+    assert 'un índice de "public"."broad" no tiene tantas entradas' in warning
+    assert history(sage) == [(FULL, DONE)]
+    causes = "SELECT state FROM janitor_causes WHERE cause = 'backup:rows'"
+    assert sage.rows(causes) == [{"state": "needs_person"}]
+    sage.execute("REINDEX TABLE broad")
+    assert done(sage.run("backup", "run")).messages("WARNING") == []
+    assert sage.rows(causes) == [{"state": "ok"}]
+
+
 def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     done(sage.run("backup", "run", "--full"))
     stats = json.loads(done(sage.run("backup", "stats", "--json")).output)

@@ -111,7 +111,8 @@ def test_an_index_that_is_being_rebuilt_prevents_no_backup(
     source = dataclasses.replace(filled.source, lock_wait_seconds=0.1)
     full = make_full_once(source, filled.target, filled.when(), threading.Event(), "")
     (remark,) = full.remarks
-    assert 'no se pudieron contar aparte los registros de "public"."a"' in remark
+    assert 'no se pudieron contar aparte los registros de "public"."a"' in remark.text
+    assert not remark.needs_person
     reindexing.rollback()
     filled.restore(full)
     filled.require_equal()
@@ -181,7 +182,8 @@ def test_an_index_without_some_rows_is_told_and_prevents_no_backup(pair: Pair) -
     full = pair.full()
     assert full.rows == 1009
     (remark,) = full.remarks
-    assert "REINDEX" in remark
-    assert '"public"."a"' in remark
+    assert remark.needs_person
+    assert "REINDEX" in remark.text
+    assert '"public"."a"' in remark.text
     pair.restore(full)
     pair.require_equal()
