@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,8 +18,11 @@ from config.errors import ConfigurationError, MigrationError
 from config.models import Evidence
 from jobs.backups.choice import Costs
 from jobs.backups.keeping.disposal import delete, half_deleted
+from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_in, require_recipients
 from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
+from jobs.backups.offsite.opening import Opened
+from jobs.backups.verification.proving import download
 from jobs.context import LeaseLost
 from providers import build_provider
 from providers.base import Provider, RecordedCopy
@@ -427,8 +432,9 @@ def test_a_deletion_that_a_provider_did_not_do_is_finished_later(desk: Desk, nea
         desk.wraps = dict(wraps)
         with closing(desk.delivery()) as delivery:
             assert half_deleted(desk.shelf()) == ([] if left else [desk.shelf().named(backup.id)])
-            delete([desk.shelf().named(backup.id)], desk.records, lambda: None, delivery.remove)
+            gone = delete([desk.shelf().named(backup.id)], desk.records, lambda: None, delivery.remove)
             assert bool(delivery.failures) == bool(left)
+            assert [item.id for item in gone] == ([] if left else [backup.id])
         assert desk.shelf().named(backup.id).is_deleted == (not left)
         assert len(desk.remote(near)) == left
     assert desk.stored() == []
@@ -455,6 +461,55 @@ def test_without_the_key_what_is_encrypted_stays_so(desk: Desk, near: int, ident
         desk.fetch(backup, tmp_path / "wrong", other)
 
 
+def test_what_is_encrypted_and_damaged_is_lost_and_no_key_is_blamed(
+    desk: Desk, near: int, identity: Path, tmp_path: Path
+) -> None:
+    backup = desk.make()
+    desk.run([recipient_of(identity)])
+    path = desk.destinations[near].directory / PREFIX / "backups" / f"{FULL_NAME}.age"
+    path.write_bytes(flip_bit(path.read_bytes()))
+    with pytest.raises(BackupLost, match="está dañado") as told:
+        desk.fetch(backup, tmp_path / "fetched", identity)
+    assert "clave" not in str(told.value)
+    assert list((tmp_path / "fetched").iterdir()) == []
+
+
+def test_a_full_one_that_was_taken_from_beside_its_description_is_fetched_to_its_place(desk: Desk, near: int) -> None:
+    backup = desk.make()
+    assert desk.run() == []
+    before = desk.local()
+    backup.path.unlink()
+    with closing(desk.delivery()) as delivery:
+        delivery.fetcher.fetch(backup, desk.directory)
+    assert desk.local() == before
+
+
+def test_what_a_killed_process_had_written_is_written_anew(
+    desk: Desk, near: int, identity: Path, tmp_path: Path
+) -> None:
+    """By a run that encrypted in a directory that is no longer BACKUP_PATH, and by `backup download`."""
+    backup = desk.make()
+    (desk.directory / f".{FULL_NAME}.age.part").write_bytes(b"half")
+    assert desk.run([recipient_of(identity)]) == []
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / f".{FULL_NAME}.part").write_bytes(b"half")
+    download([backup], away, threading.Event())
+    assert {path.name: path.read_bytes() for path in away.iterdir()} == desk.local()
+
+
+def test_where_a_backup_is_said_to_be_it_was_seen(desk: Desk, near: int, far: int) -> None:
+    backup = desk.make()
+    assert desk.run() == []
+    backup.path.unlink()
+    (desk.destinations[near].directory / PREFIX / "backups" / FULL_NAME).unlink()
+    assert desk.run() == []
+    with closing(desk.delivery()) as delivery:
+        fetcher = delivery.fetcher
+        found = Opened(desk.records, Copies(desk.query), desk.shelf(), fetcher.stores, fetcher).places_of(backup)
+    assert found == [f"el proveedor p{far}: {PREFIX}/backups/{FULL_NAME}"]
+
+
 # Keys
 
 
@@ -472,6 +527,16 @@ def test_a_file_without_a_private_key_is_refused_without_quoting_it(tmp_path: Pa
     with pytest.raises(ConfigurationError, match="--identity") as failure:
         identities_in(path)
     assert "WRONG" not in str(failure.value)
+
+
+def test_a_key_that_a_password_protects_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "contraseña", "-f", path], check=True)
+    encrypted = tmp_path / "key.age"
+    encrypted.write_bytes(pyrage.passphrase.encrypt(b"AGE-SECRET-KEY-", "pw"))
+    for each in (path, encrypted):
+        with pytest.raises(ConfigurationError, match="si una contraseña la protege, dé otro fichero"):
+            identities_in(each)
 
 
 @pytest.mark.parametrize(
