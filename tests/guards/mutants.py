@@ -5472,6 +5472,7 @@ OLD_CHAINS = (
 CLAIMS = f"{BACKUP_TESTS}offsite/test_claims.py::"
 DESCRIPTIONS = f"{BACKUP_TESTS}creation/test_descriptions.py::"
 REBUILDING = f"{BACKUP_TESTS}offsite/test_rebuilding.py::"
+LEADS_ELSEWHERE = f"{OFF_SITE}test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored"
 HIDES_NO_OTHER = "test_a_name_with_an_impossible_time_and_an_object_that_cannot_be_read_hide_no_other_copy"
 DATES = f"{BACKUP_TESTS}keeping/test_dates.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}verification/test_proofs_off_site.py::"
@@ -6371,10 +6372,50 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a full one is deleted though a provider keeps its differential",
+        "jobs/backups/keeping/disposal.py",
+        "        if backup.id in needed:\n            continue\n",
+        "",
+        (f"{BACKUP_TESTS}keeping/test_keeping.py::test_a_full_one_stays_as_long_as_a_provider_keeps_its_differential",),
+    ),
+    Mutant(
+        "backups",
+        "a file that cannot be deleted keeps all others",
+        "jobs/backups/keeping/disposal.py",
+        "            fault, is_gone = error, False\n",
+        "            raise error\n",
+        (f"{BACKUP_TESTS}keeping/test_keeping.py::test_a_file_that_cannot_be_deleted_keeps_no_other_chain",),
+    ),
+    Mutant(
+        "backups",
+        "what is at the new place of a row that leads elsewhere is deleted",
+        "jobs/backups/offsite/delivery.py",
+        "            if provider.store != copy.store:\n",
+        "            if provider.store is None:\n",
+        (LEADS_ELSEWHERE,),
+    ),
+    Mutant(
+        "backups",
+        "what is at the new place of a row that leads elsewhere counts as the copy",
+        "jobs/backups/offsite/delivery.py",
+        "            if copy.store != store:\n                continue\n",
+        "",
+        (LEADS_ELSEWHERE,),
+    ),
+    Mutant(
+        "backups",
+        "what is at the new place of a row that leads elsewhere is fetched",
+        "jobs/backups/offsite/fetching.py",
+        "        if provider.store != copy.store:\n",
+        "        if provider.store is None:\n",
+        (LEADS_ELSEWHERE,),
+    ),
+    Mutant(
+        "backups",
         "what a provider refused to delete is told as deleted",
         "jobs/backups/keeping/disposal.py",
-        "            records.finish_deletion(backup)\n            deleted.append(backup)\n",
-        "            records.finish_deletion(backup)\n        deleted.append(backup)\n",
+        "            needed.add(backup.base_id)\n",
+        "            deleted.append(backup)\n",
         (f"{OFF_SITE}test_a_deletion_that_a_provider_did_not_do_is_finished_later",),
     ),
     Mutant(
@@ -6528,8 +6569,8 @@ BACKUPS = (
         "backups",
         "a deletion counts as finished though a provider still has the backup",
         "jobs/backups/keeping/disposal.py",
-        "        if remove_elsewhere(backup):\n            records",
-        "        if remove_elsewhere(backup) or True:\n            records",
+        "            is_gone = remove_elsewhere(backup)\n",
+        "            is_gone = remove_elsewhere(backup) or True\n",
         (f"{OFF_SITE}test_a_deletion_that_a_provider_did_not_do_is_finished_later",),
     ),
     Mutant(

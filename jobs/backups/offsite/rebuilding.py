@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from config.errors import MigrationError, RunInterrupted
 from jobs.backups.files import DIFFERENTIAL, FULL, NAME, STAMP
-from jobs.backups.offsite.copies import Copies, Copy, Spot, backups_prefix
+from jobs.backups.offsite.copies import Copies, Copy, Spot
 from jobs.backups.offsite.sending import LARGEST_HASH_FILE_BYTES, about_in, beginning_of, plain_hash_in
 from jobs.backups.offsite.stores import Stores
 from jobs.backups.records import Found, Records, Written
@@ -65,7 +65,7 @@ def found_copies(stores: Stores, provider_id: int, directory: Path, zone: tzinfo
     """
     listed = stores.listed(provider_id)
     found, unread = [], []
-    for spot in [Spot(key) for key in sorted(listed) if key.startswith(f"{backups_prefix(stores.prefix)}/")]:
+    for spot in map(Spot, sorted(listed)):
         if not 0 < listed.get(spot.hash_key, 0) <= LARGEST_HASH_FILE_BYTES:
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from providers.base import Provider, RecordedCopy
 from providers.errors import AccessDenied, ProviderUnavailable, StorageFull
 from providers.sources import BytesSource
 from storage.lease import Lease, LeasedProvider
-from tests.destinations import Destination
+from tests.destinations import Destination, local_destination
 from tests.disks.small_disk import mounted_small_disk
 from tests.faults.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, given_up, store
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk, recipient_of
@@ -345,6 +346,26 @@ def test_after_a_change_of_the_prefix_what_is_there_counts_and_new_ones_go_to_th
     assert [event for event, _ in desk.said] == ["backup_copied", "backup_copied"]
     keys = desk.platform.sql("SELECT key FROM janitor_backup_copies ORDER BY id_backup")
     assert [row["key"].rpartition("/")[0] for row in keys] == [f"{PREFIX}/backups", "otro/backups"]
+
+
+def test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored(
+    desk: Desk, near: int, tmp_path: Path
+) -> None:
+    """The same is there, as somebody took it along, and it is not ours to delete."""
+    backup = desk.make()
+    assert desk.run() == []
+    moved = local_destination("moved", tmp_path / "moved")
+    shutil.copytree(desk.destinations[near].directory, moved.directory, dirs_exist_ok=True)
+    desk.destinations[near] = moved
+    before = desk.remote(near)
+    with pytest.raises(NotFetched, match="su fila señala ahora a otro sitio"):
+        desk.fetch(backup, tmp_path / "fetched")
+    with closing(desk.delivery()) as delivery:
+        delivery.look(desk.shelf())
+        assert (delivery.places(), delivery.asked()) == ({}, {near})
+        assert delivery.remove(backup)
+    assert any("su fila señala ahora a otro sitio" in text for _, text in desk.said)
+    assert desk.remote(near) == before
 
 
 def test_a_provider_that_is_no_longer_wanted_and_does_not_answer_is_no_failure(desk: Desk, near: int, far: int) -> None:
