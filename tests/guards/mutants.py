@@ -5473,6 +5473,7 @@ CLAIMS = f"{BACKUP_TESTS}offsite/test_claims.py::"
 DESCRIPTIONS = f"{BACKUP_TESTS}creation/test_descriptions.py::"
 REBUILDING = f"{BACKUP_TESTS}offsite/test_rebuilding.py::"
 LEADS_ELSEWHERE = f"{OFF_SITE}test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored"
+STAYS_IN_PLAIN = "test_what_another_installation_stored_in_place_of_the_plain_copy_stays_when_encryption_begins"
 HIDES_NO_OTHER = "test_a_name_with_an_impossible_time_and_an_object_that_cannot_be_read_hide_no_other_copy"
 DATES = f"{BACKUP_TESTS}keeping/test_dates.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}verification/test_proofs_off_site.py::"
@@ -6409,6 +6410,22 @@ BACKUPS = (
         "        if provider.store != copy.store:\n",
         "        if provider.store is None:\n",
         (LEADS_ELSEWHERE,),
+    ),
+    Mutant(
+        "backups",
+        "encryption begins and removes what another installation stored: what is recorded",
+        "jobs/backups/offsite/delivery.py",
+        "            if known.spot != spot and not sender.is_of_another(known, backup):\n",
+        "            if known.spot != spot:\n",
+        (f"{CLAIMS}{STAYS_IN_PLAIN}",),
+    ),
+    Mutant(
+        "backups",
+        "encryption begins and removes what another installation stored: what is not",
+        "jobs/backups/offsite/delivery.py",
+        "if backup.sha256 is not None and sender.plain_hash(twin) == backup.sha256:\n",
+        "if backup.sha256 is not None:\n",
+        (f"{CLAIMS}{STAYS_IN_PLAIN}",),
     ),
     Mutant(
         "backups",

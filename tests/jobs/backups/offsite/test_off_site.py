@@ -362,7 +362,7 @@ def test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored(
         desk.fetch(backup, tmp_path / "fetched")
     with closing(desk.delivery()) as delivery:
         delivery.look(desk.shelf())
-        assert (delivery.places(), delivery.asked()) == ({}, {near})
+        assert (delivery.places(), delivery.asked()) == ({}, frozenset((near,)))
         assert delivery.remove(backup)
     assert any("su fila señala ahora a otro sitio" in text for _, text in desk.said)
     assert desk.remote(near) == before
