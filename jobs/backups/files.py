@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -117,12 +117,10 @@ class Draft:
     """A file that is not finished: hidden, for its owner only, locked, and gone when the context ends unpublished."""
 
     def __init__(self, directory: Path, name: str) -> None:
+        """What a killed process left under its name is replaced. Raises `OSError`, `DiskError` if another writes it."""
         self.final = directory / name
         self.path = directory / f".{name}{UNFINISHED}"
-        self.file: BinaryIO = os.fdopen(
-            os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "r+b", 0
-        )
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self.file: BinaryIO = os.fdopen(_new_locked(self.path), "r+b", 0)
 
     def write(self, data: bytes) -> None:
         """Append all of the data. Raises `OSError`."""
@@ -151,9 +149,11 @@ class Draft:
         os.posix_fadvise(self.file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def publish(self) -> None:
-        """Give it its final name, which nothing else may have. Raises `OSError`."""
+        """Give it its final name, which nothing else may have. Raises `OSError`, `DiskError`."""
         try:
             os.link(self.path, self.final)
+        except FileExistsError as error:
+            raise DiskError(f"ya existe {one_line(self.final)}; bórrelo o indique otro directorio") from error
         except OSError as error:
             if error.errno not in NO_HARD_LINKS:
                 raise
@@ -245,13 +245,19 @@ def read_back(draft: Draft, plain_bytes: int) -> Contents:
 
 
 def publish(backup: Draft, contents: Contents, description: bytes | None) -> None:
-    """Give a backup its final name, after its companions have theirs. If it raises `OSError`, it leaves nothing."""
+    """Give a backup its final name, after its companions have theirs.
+
+    One that is there already, as only the backup was taken away, stays. Raises `OSError`, `DiskError`, and leaves
+    nothing then.
+    """
     directory, name = backup.final.parent, backup.final.name
     companions = {f"{name}.sha256": f"{contents.sha256}  {name}\n".encode()}
     if description is not None:
         companions[description_name(name)] = description
     with contextlib.ExitStack() as undoing:
         for companion, text in companions.items():
+            if _holds(directory / companion, text):
+                continue
             with Draft(directory, companion) as draft:
                 draft.write(text)
                 os.fsync(draft.file.fileno())
@@ -260,6 +266,22 @@ def publish(backup: Draft, contents: Contents, description: bytes | None) -> Non
         backup.publish()
         undoing.pop_all()
     sync_directory(directory)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:
+        return False
+
+
+def hash_beside(path: Path) -> str:
+    """The hash that is written beside a backup. Raises `DamagedBackup`."""
+    beside = path.with_name(f"{path.name}.sha256")
+    try:
+        return beside.read_text().split()[0]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise DamagedBackup(f"no se puede leer {beside.name}, que debe estar junto a la copia") from error
 
 
 def description_name(name: str) -> str:
@@ -289,8 +311,9 @@ def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
             is_draft = path.name.startswith(".backup_") and path.name.endswith(UNFINISHED)
             name = f"{companion[1]}{SUFFIX}" if companion is not None else ""
             is_alone = companion is not None and name not in known and _is_alone(directory, name)
-            if (is_draft and _is_abandoned(path)) or is_alone:
+            if is_alone:
                 path.unlink(missing_ok=True)
+            if is_alone or (is_draft and _removed_if_abandoned(path)):
                 removed.append(path.name)
     return removed
 
@@ -305,6 +328,16 @@ def _is_alone(directory: Path, name: str) -> bool:
 
 def _is_abandoned(path: Path) -> bool:
     """Whether nobody has locked a draft; one that is gone is abandoned, too."""
+    return _tried(path, lambda: None)
+
+
+def _removed_if_abandoned(path: Path) -> bool:
+    """Whether nobody had locked a draft, which is gone now. It is locked meanwhile: nobody begins to write into it."""
+    return _tried(path, lambda: path.unlink(missing_ok=True))
+
+
+def _tried(path: Path, act: Callable[[], None]) -> bool:
+    """Do something to a draft while it is locked; False if another process has it locked."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -314,4 +347,29 @@ def _is_abandoned(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        if _is_named(file.fileno(), path):
+            act()
     return True
+
+
+def _new_locked(path: Path) -> int:
+    """A new file, locked. Raises `OSError`, `DiskError`."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            if not _removed_if_abandoned(path):
+                raise DiskError(f"otro proceso está escribiendo {one_line(path)}: repita cuando acabe") from None
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_named(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # taken for abandoned before it was locked
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

@@ -305,11 +305,12 @@ class _Run:
             self.context.say("backup_directory_open", f"{warning[0].upper()}{warning[1:]}", logging.WARNING)
         gone = to_delete(shelf, self.settings.retention_days, self.context.now)
         keep(kept_after_all(shelf, gone), self.records)
-        freed_bytes = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)
-        if gone:
-            names = ", ".join(backup.name for backup in gone)
+        deleted = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)
+        if deleted:
+            names = ", ".join(backup.name for backup in deleted)
             self.context.say("backups_deleted", f"Copias de seguridad antiguas borradas: {names}")
-        return {"deleted": len(gone), "freed_bytes": freed_bytes, "missing": len(missing)}
+        freed_bytes = sum(backup.size_bytes or 0 for backup in deleted)
+        return {"deleted": len(deleted), "freed_bytes": freed_bytes, "missing": len(missing)}
 
     def _tell_missing(self, backup: Backup) -> None:
         text = (

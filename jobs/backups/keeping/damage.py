@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from config.text.wording import reason_of
 from jobs.backups.creation.description import read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import description_name
+from jobs.backups.files import description_name, hash_beside
 from jobs.backups.keeping.shelf import files_of
 from jobs.backups.records import Backup
 from jobs.backups.verification.verify import require_hash
@@ -16,8 +17,8 @@ def require_undamaged(backup: Backup) -> None:
     """Raise `DamagedBackup` unless a file has the hash that is recorded and in its hash file. Reads the whole file."""
     try:
         require_hash(backup.path, backup.sha256, backup.md5)
-    except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise DamagedBackup(f"no se puede leer {backup.name} o su .sha256, que debe estar a su lado") from error
+    except OSError as error:
+        raise DamagedBackup(f"no se puede leer {backup.name}: {reason_of(error)}") from error
 
 
 def require_description(backup: Backup, text: bytes) -> None:
@@ -42,11 +43,11 @@ def require_base(backup: Backup) -> None:
     """Raise `FullBackupNeeded` unless a full backup's companions are as recorded. The backup itself is not read."""
     try:
         described(backup)
-        written = backup.path.with_name(f"{backup.name}.sha256").read_text().split()[:1]
-    except (DamagedBackup, OSError, UnicodeDecodeError) as error:
+        written = hash_beside(backup.path)
+    except DamagedBackup as error:
         raise FullBackupNeeded(f"{backup.name} no vale como base: {error}") from error
     found = read_description(backup.path.with_name(description_name(backup.name))).sha256
-    if backup.sha256 is not None and (written != [backup.sha256] or found != backup.sha256):
+    if backup.sha256 is not None and (written != backup.sha256 or found != backup.sha256):
         raise FullBackupNeeded(f"{backup.name} no es el completo que consta en la base de datos")
 
 

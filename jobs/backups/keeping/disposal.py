@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from config.logs import emit, one_line
+from jobs.backups.errors import DiskError
 from jobs.backups.files import NAME, disk_errors, sync_directory
 from jobs.backups.keeping.retention import deletable
 from jobs.backups.keeping.shelf import Shelf, files_of, is_there
@@ -62,27 +63,40 @@ def delete(
     records: Records,
     before_each: Callable[[], None],
     remove_elsewhere: Callable[[Backup], bool] = _nowhere_else,
-) -> int:
-    """Delete backups; return how many bytes that freed. Raises `DiskError` and what the functions raise.
+) -> list[Backup]:
+    """Delete backups; return those that are gone everywhere. Raises `DiskError` and what the functions raise.
 
     `remove_elsewhere` removes the copies at providers, and says whether they are gone. Where they are not, the deletion
-    is not finished, and the next run continues it. A file that another good backup names is left to it, and so is one
-    that is not what was recorded.
+    is not finished, and the next run continues it. A full backup waits for its differentials; what cannot be deleted
+    keeps no other chain. A file that another good backup names is left to it, and so is one that is not what was
+    recorded.
     """
-    freed = 0
+    deleted: list[Backup] = []
+    needed: set[int | None] = set()
+    fault = None
     going = {backup.id for backup in backups}
     paths_in_use = {other.path for other in records.all() if other.is_good and other.id not in going} if going else ()
     for backup in backups:
+        if backup.id in needed:
+            continue
         before_each()
         records.note_deletion(backup)
-        if backup.path in paths_in_use or _is_of_another_backup(backup):
-            _tell_left(backup)
-        else:
-            _remove_files(backup)
-        if remove_elsewhere(backup):
+        try:
+            if backup.path in paths_in_use or _is_of_another_backup(backup):
+                _tell_left(backup)
+            else:
+                _remove_files(backup)
+            is_gone = remove_elsewhere(backup)
+        except DiskError as error:
+            fault, is_gone = error, False
+        if is_gone:
             records.finish_deletion(backup)
-        freed += backup.size_bytes or 0
-    return freed
+            deleted.append(backup)
+        else:
+            needed.add(backup.base_id)
+    if fault is not None:
+        raise fault
+    return deleted
 
 
 def clean(
@@ -94,15 +108,15 @@ def clean(
     *,
     dry_run: bool,
 ) -> list[Backup]:
-    """Delete what is too old, and finish deletions that were begun; return those backups. What is needed now is kept.
+    """Delete what is too old, and finish deletions that were begun; return what is gone. What is needed now is kept.
 
     Raises `DiskError`, `BackupInterrupted`, `RetentionError`.
     """
     gone = to_delete(shelf, days, records.now())
-    if not dry_run:
-        keep(kept_after_all(shelf, gone), records)
-        delete(gone, records, lambda: require_no_interruption(interruption), remove_elsewhere)
-    return gone
+    if dry_run:
+        return gone
+    keep(kept_after_all(shelf, gone), records)
+    return delete(gone, records, lambda: require_no_interruption(interruption), remove_elsewhere)
 
 
 def _is_of_another_backup(backup: Backup) -> bool:

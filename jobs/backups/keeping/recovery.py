@@ -48,7 +48,7 @@ def _end(backup: Backup) -> End | None:
     try:
         require_hash(backup.path)
         contents = _contents(backup.path)
-    except (OSError, DamagedBackup, IndexError):
+    except (OSError, DamagedBackup):
         return None
     tables = rows = described = None
     if backup.is_full:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.errors import ConfigurationError
-from config.exit_codes import EXIT_DONE
+from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line
 from config.mailbox import Mailbox
 from config.options import not_empty
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from jobs.backups.offsite.rebuilding import Rebuilt
     from jobs.backups.offsite.stores import Stores
 
-MAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+MAIL_ADDRESS = re.compile(r"(?!=\?)[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@[\w-]+(\.[\w-]+)*")
+"""Without quotes, comments and encoded words, which a header means otherwise than they are written."""
+
+LONGEST_MAIL_ADDRESS = 254
 
 
 def _mail_address(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    if not MAIL_ADDRESS.fullmatch(text):
+    if len(text) > LONGEST_MAIL_ADDRESS or not MAIL_ADDRESS.fullmatch(text):
         raise click.BadParameter("no es una dirección de correo")
     return text
 
@@ -37,6 +40,8 @@ OTHER_PREFIX = (
     "; si la instalación que las guardó tenía otro prefijo_ruta_nube (el primer directorio allí, como produccion), "
     "dígalo con --prefix"
 )
+
+NOT_DESCRIBED = "; allí falta su .json: se restaura, pero no se puede comprobar ni es base de diferenciales"
 
 
 @click.command("rebuild", short_help="Apunta las copias que hay en un proveedor.")
@@ -62,7 +67,7 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
         stack.enter_context(stopping_on_signal(interruption))
         vault = stack.enter_context(opened(settings, interruption, prefix=cleaned))
         number = _known(vault.stores, provider)
-        copies = found_copies(vault.stores, number, directory, settings.time_zone)
+        copies, unread = found_copies(vault.stores, number, directory, settings.time_zone)
         if dry_run:
             for copy in copies:
                 made = f"{copy.backup.made.astimezone():%Y-%m-%d %H:%M}"
@@ -75,8 +80,10 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
                 click.echo(one_line(_rebuilt_line(done)))
     where = f"{vault.stores.name_of(number)}, por debajo de {vault.stores.prefix or 'su raíz'}"
     found = counted(len(copies), "copia entera", "copias enteras")
-    click.echo(one_line(f"{found} en {where}{'' if copies else OTHER_PREFIX}"))
-    return EXIT_DONE
+    click.echo(one_line(f"{found} en {where}{'' if copies or unread else OTHER_PREFIX}"))
+    for told in unread:
+        click.echo(one_line(f"No se puede leer {told}"), err=True)
+    return EXIT_SOMETHING_FAILED if unread else EXIT_DONE
 
 
 def _known(stores: Stores, provider: str) -> int:
@@ -99,7 +106,8 @@ def _rebuilt_line(done: Rebuilt) -> str:
         f"; falta su completa{f' {done.copy.base_name}' if done.copy.base_name else ''}" if done.lacks_base else ""
     )
     advice = ": use 'backup rebuild' en el proveedor que la tenga y después otra vez en este" if done.lacks_base else ""
-    return f"Copia {row.backup_id}: {key}, {'apuntada' if row.is_new else 'ya se conocía'}{lacking}{advice}"
+    bare = NOT_DESCRIBED if done.copy.lacks_description else ""
+    return f"Copia {row.backup_id}: {key}, {'apuntada' if row.is_new else 'ya se conocía'}{lacking}{advice}{bare}"
 
 
 @click.command("send", short_help="Envía una copia por correo.")
@@ -124,11 +132,15 @@ def backup_send(settings: Settings, *, backup_id: int, recipient: str) -> int:
         shelf = vault.shelf
         (*_, found) = shelf.chain(shelf.named(backup_id), vault.fetcher.fetchable)
         base_name, places = shelf.base_name(found), vault.places_of(found)
-        if shelf.is_here(found):
-            with parcel_of(found, base_name, own.recipients, interruption) as parcel:
-                message = mail.message_of(parcel, mailbox, recipient, places, own.largest_mail_bytes)
-        else:
+        size_bytes, largest_bytes = found.size_bytes or 0, own.largest_mail_bytes
+        if not shelf.is_here(found):
             message = mail.message_without(found, base_name, mailbox, recipient, places)
+        elif size_bytes > largest_bytes:  # encryption makes nothing smaller, and takes as much room again
+            why = mail.why_too_large(size_bytes, largest_bytes)
+            message = mail.message_without(found, base_name, mailbox, recipient, places, why)
+        else:
+            with parcel_of(found, base_name, own.recipients, interruption) as parcel:
+                message = mail.message_of(parcel, mailbox, recipient, places, largest_bytes)
     mail.send(mailbox, message)
     how = "adjunta" if message.is_multipart() else "sin adjuntar: el correo dice dónde está"
     click.echo(one_line(f"Copia {found.id} enviada a {recipient}: {found.name}, {how}"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from config.errors import ConfigurationError
 from config.logs import learn_secrets
 from config.text.files import UnreadableFile, read_text
-from jobs.backups.errors import BackupError
+from jobs.backups.errors import BackupError, DamagedBackup
 
 Identity = object
 """A private key, as the library has it."""
@@ -24,8 +24,17 @@ OPENSSH_KEY = "-----BEGIN "
 SSH_RECIPIENT = "ssh-"
 
 
+IF_PROTECTED = (
+    "; si una contraseña la protege, dé otro fichero sin ella: 'age -d -o OTRO FICHERO', o en una copia de una de ssh, "
+    "'ssh-keygen -p'"
+)
+
+NO_KEY_FITS = "No matching keys found"
+"""How the library says that a file is for other keys, or that the line of one is damaged."""
+
+
 class CannotDecrypt(BackupError):
-    """A file is not for the keys that were given, or is damaged."""
+    """A file is not for the keys that were given, as far as can be told."""
 
 
 def require_recipients(recipients: Sequence[str]) -> None:
@@ -48,11 +57,12 @@ def identities_in(path: Path) -> list[Identity]:
         found = list(_identities(text))
     except UnreadableFile as error:
         raise ConfigurationError(
-            f"el fichero de la clave privada (--identity o BACKUP_IDENTITY_FILE) {error}"
+            f"el fichero de la clave privada (--identity o BACKUP_IDENTITY_FILE) {error}{IF_PROTECTED}"
         ) from error
     except ValueError:  # its message could quote the key
         raise ConfigurationError(
-            "el fichero de la clave privada (--identity o BACKUP_IDENTITY_FILE) tiene una clave que no se entiende"
+            "el fichero de la clave privada (--identity o BACKUP_IDENTITY_FILE) tiene una clave que no se "
+            f"entiende{IF_PROTECTED}"
         ) from None
     if not found:
         raise ConfigurationError(
@@ -79,7 +89,11 @@ def encrypt(chunks: Iterable[bytes], write: Callable[[bytes], object], recipient
 
 
 def decrypt(chunks: Iterable[bytes], write: Callable[[bytes], object], identities: Sequence[Identity]) -> None:
-    """Decrypt. Raises `CannotDecrypt`, perhaps after a part was written, and whatever `chunks` and `write` raise."""
+    """Decrypt. Raises `CannotDecrypt`, and whatever `chunks` and `write` raise.
+
+    Raises `DamagedBackup`, perhaps after a part was written, where it is not what was encrypted: a key fits, and yet
+    its beginning or something behind it does not.
+    """
     import pyrage
 
     ends = _Ends(_reader(chunks), write)
@@ -87,6 +101,8 @@ def decrypt(chunks: Iterable[bytes], write: Callable[[bytes], object], identitie
         pyrage.decrypt_io(ends, ends, identities)
     except (pyrage.DecryptError, OSError) as error:
         ends.raise_own()
+        if str(error) != NO_KEY_FITS:
+            raise DamagedBackup("está dañado: no es lo que se cifró") from error
         raise CannotDecrypt(
             "no se pudo descifrar: el archivo no es para la clave privada de --identity o BACKUP_IDENTITY_FILE, o está "
             "dañado; dé la clave privada de una de las que había en BACKUP_RECIPIENTS cuando se guardó"

@@ -40,8 +40,13 @@ class BackupLost(NotFetched):
     """Every provider that should have it has answered, and has lost it or holds something else."""
 
 
+class NotDescribed(DamagedBackup):
+    """A provider has lost the description of a full backup."""
+
+
 LARGEST_DESCRIPTION_BYTES = 256 * 1024 * 1024
 """Enough for the hashes of some three million large objects. A larger file is damaged."""
+
 
 LOST = (DamagedBackup, IntegrityError, ObjectNotFound)
 
@@ -73,19 +78,23 @@ class Fetcher:
     def fetch(self, backup: Backup, directory: Path) -> list[Path]:
         """Fetch a backup, its hash and its description into a directory, from the first provider that gives them.
 
-        Raises `NotFetched`, `BackupLost`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
+        A full one whose description nobody gives, as it was lost, comes without it: it still restores. Raises
+        `NotFetched`, `BackupLost`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
         """
         if (directory / backup.name).exists():
             raise DiskError(f"ya existe {one_line(directory / backup.name)}; bórrelo o indique otro directorio")
         reasons = []
         is_lost = True
-        for copy in sorted(self.copies, key=lambda copy: copy.spot.is_encrypted):
-            if copy.backup_id != backup.id or not copy.stored:
-                continue
+        stored = [copy for copy in self.copies if copy.backup_id == backup.id and copy.stored]
+        tries = [(copy, backup.is_full) for copy in sorted(stored, key=lambda copy: copy.spot.is_encrypted)]
+        for copy, is_described in tries:
             try:
-                return self._fetch_if_mounted(copy, backup, directory)
+                return self._fetch_if_mounted(copy, backup, directory, is_described=is_described)
             except RunInterrupted:
                 raise
+            except NotDescribed as error:
+                tries.append((copy, False))  # after all others
+                reasons.append(str(self.stores.fault(copy.provider_id, error)))
             except StoreUnusable as error:
                 is_lost = False
                 reasons.append(str(error))
@@ -95,14 +104,22 @@ class Fetcher:
         kind = BackupLost if is_lost and reasons else NotFetched
         raise kind(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
 
-    def _fetch_if_mounted(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
+    def _fetch_if_mounted(self, copy: Copy, backup: Backup, directory: Path, *, is_described: bool) -> list[Path]:
         try:
-            return self._fetch(copy, backup, directory)
+            written = self._fetch(copy, backup, directory, is_described=is_described)
         except ObjectNotFound:
             self.stores.require_mounted(copy.provider_id)
             raise
+        if backup.is_full and not is_described:
+            text = (
+                f"La copia {backup.id} ({backup.name}) se ha traído sin su .json, que falta en "
+                f"{self.stores.name_of(copy.provider_id)}: se restaura, pero no se puede comprobar ni es base de "
+                "diferenciales; haga otra con 'backup run --full'"
+            )
+            emit(logging.WARNING, "backup_not_described", one_line(text))
+        return written
 
-    def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
+    def _fetch(self, copy: Copy, backup: Backup, directory: Path, *, is_described: bool) -> list[Path]:
         if copy.spot.is_encrypted and not self.identities:
             raise CannotDecrypt(
                 "está cifrada: añada --identity FICHERO, o indique BACKUP_IDENTITY_FILE, con la clave privada de age"
@@ -114,7 +131,7 @@ class Fetcher:
             )
         prepare(Target(directory, copy.size_bytes or 0))
         reading = _Reading(provider, copy, self.stores, self.identities)
-        description = reading.description() if backup.is_full else None
+        description = reading.description() if is_described else None
         if description is not None:
             require_description(backup, description)
         with disk_errors(directory), Draft(directory, backup.name) as draft:
@@ -137,9 +154,12 @@ class _Reading:
     identities: Sequence[Identity]
 
     def description(self) -> bytes:
-        """A full backup's description, decrypted."""
+        """A full backup's description, decrypted. Raises `NotDescribed`."""
         key = self.copy.spot.description_key
-        stored = self._retried(partial(beginning_of, self.provider, key, LARGEST_DESCRIPTION_BYTES))
+        try:
+            stored = self._retried(partial(beginning_of, self.provider, key, LARGEST_DESCRIPTION_BYTES))
+        except ObjectNotFound as error:
+            raise NotDescribed(str(error)) from error
         plain = BytesIO()
         self._opened([stored], plain.write)
         return plain.getvalue()

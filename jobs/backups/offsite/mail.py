@@ -28,12 +28,11 @@ def message_of(
     message = _envelope(parcel.backup, mailbox, recipient)
     name = parcel.backup.name + (".age" if parcel.is_encrypted else "")
     is_attached = parcel.size_bytes <= largest_bytes
-    size = readable_size(parcel.size_bytes)
     if is_attached:
-        where = [f"Va adjunta: {name}, {size}, SHA-256 {parcel.sha256}"]
+        where = [f"Va adjunta: {name}, {readable_size(parcel.size_bytes)}, SHA-256 {parcel.sha256}"]
     else:
-        limit = f"más que {readable_size(largest_bytes)} (BACKUP_MAIL_MAX_MB)"
-        where = [f"No va adjunta, porque ocupa {size}, {limit}.", *_where(parcel.backup, places, parcel.plain_sha256)]
+        why = why_too_large(parcel.size_bytes, largest_bytes)
+        where = [f"No va adjunta, porque {why}.", *_where(parcel.backup, places, parcel.plain_sha256)]
     message.set_content("\n".join([*_about(parcel.backup, parcel.base_name), *where]) + "\n")
     if is_attached:
         content = _content_of(parcel)
@@ -54,12 +53,20 @@ def _content_of(parcel: Parcel) -> bytes:
     return content
 
 
+NOT_HERE = "no está en el disco de este equipo"
+
+
+def why_too_large(size_bytes: int, largest_bytes: int) -> str:
+    """Why a backup is not attached, for operators."""
+    return f"ocupa {readable_size(size_bytes)}, más que {readable_size(largest_bytes)} (BACKUP_MAIL_MAX_MB)"
+
+
 def message_without(
-    backup: Backup, base_name: str | None, mailbox: Mailbox, recipient: str, places: Sequence[str]
+    backup: Backup, base_name: str | None, mailbox: Mailbox, recipient: str, places: Sequence[str], why: str = NOT_HERE
 ) -> EmailMessage:
-    """The message about a backup that is not on this host."""
+    """The message about a backup that is not attached; `why` says that in Spanish."""
     message = _envelope(backup, mailbox, recipient)
-    where = ["No va adjunta, porque no está en el disco de este equipo.", *_where(backup, places, backup.sha256)]
+    where = [f"No va adjunta, porque {why}.", *_where(backup, places, backup.sha256)]
     message.set_content("\n".join([*_about(backup, base_name), *where]) + "\n")
     return message
 

@@ -33,7 +33,11 @@ class Opened:
     def places_of(self, backup: Backup) -> list[str]:
         """Where a backup is, as operators and other programs name it."""
         here = [f"{backup.path} del equipo {backup.host or self.shelf.host}"] if self.shelf.is_here(backup) else []
-        copies = [copy for copy in self.fetcher.copies if copy.backup_id == backup.id and copy.stored]
+        copies = [
+            copy
+            for copy in self.fetcher.copies
+            if copy.backup_id == backup.id and copy.stored is not None and copy.missing is None
+        ]
         return here + [f"el proveedor {self.stores.name_of(copy.provider_id)}: {copy.spot.key}" for copy in copies]
 
 

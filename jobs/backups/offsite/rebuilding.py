@@ -10,12 +10,14 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import MAXYEAR, MINYEAR, datetime, tzinfo
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+from config.errors import MigrationError, RunInterrupted
 from jobs.backups.files import DIFFERENTIAL, FULL, NAME, STAMP
-from jobs.backups.offsite.copies import Copies, Copy, Spot, backups_prefix
+from jobs.backups.offsite.copies import Copies, Copy, Spot
 from jobs.backups.offsite.sending import LARGEST_HASH_FILE_BYTES, about_in, beginning_of, plain_hash_in
 from jobs.backups.offsite.stores import Stores
 from jobs.backups.records import Found, Records, Written
@@ -36,6 +38,15 @@ class FoundCopy:
     stored_sha256: str
     backup: Found
     base_name: str | None
+    lacks_description: bool = False
+    """Whether a full one's description is not there: it restores, and that is all."""
+
+
+class Findings(NamedTuple):
+    """Every complete copy at a provider, and of what cannot be read, why, a line each."""
+
+    copies: list[FoundCopy]
+    unread: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +58,28 @@ class Rebuilt:
     lacks_base: bool = False
 
 
-def found_copies(stores: Stores, provider_id: int, directory: Path, zone: tzinfo) -> list[FoundCopy]:
+def found_copies(stores: Stores, provider_id: int, directory: Path, zone: tzinfo) -> Findings:
     """Every complete copy at a provider, full ones first, each kind by its time; they would lie in `directory`.
 
-    Raises `StoreUnusable`, `MigrationError`.
+    An object that cannot be read keeps no other one from being found. Raises `StoreUnusable`, `MigrationError`.
     """
     listed = stores.listed(provider_id)
-    found = [copy for key in sorted(listed) if (copy := _copy(stores, provider_id, key, listed, directory, zone))]
+    found, unread = [], []
+    for spot in map(Spot, sorted(listed)):
+        if not 0 < listed.get(spot.hash_key, 0) <= LARGEST_HASH_FILE_BYTES:
+            continue
+        try:
+            copy = _copy(spot, listed, _hash_text(stores, provider_id, spot), directory, zone)
+        except MigrationError as error:
+            if error.provider_wide or isinstance(error, RunInterrupted):
+                raise
+            unread.append(f"{spot.hash_key}: {error}")
+            continue
+        if copy is not None:
+            found.append(copy)
     fulls = [copy for copy in found if copy.backup.kind is Kind.FULL]
-    return [*fulls, *(_with_base(copy, fulls) for copy in found if copy.backup.kind is not Kind.FULL)]
+    differentials = [_with_base(copy, fulls) for copy in found if copy.backup.kind is not Kind.FULL]
+    return Findings([*fulls, *differentials], unread)
 
 
 def rebuild(
@@ -80,30 +104,30 @@ def rebuild(
         yield Rebuilt(copy, written, lacks_base=not is_full and base_id is None)
 
 
-def _copy(
-    stores: Stores, provider_id: int, key: str, listed: Mapping[str, int], directory: Path, zone: tzinfo
-) -> FoundCopy | None:
-    spot = Spot(key)
-    name = NAME.fullmatch(spot.name)
-    is_ours = key.startswith(f"{backups_prefix(stores.prefix)}/")
-    if name is None or not is_ours or not 0 < listed.get(spot.hash_key, 0) <= LARGEST_HASH_FILE_BYTES:
-        return None
+def _hash_text(stores: Stores, provider_id: int, spot: Spot) -> bytes:
+    """Raises `MigrationError`."""
     provider = stores.open(provider_id)
     read = partial(beginning_of, provider, spot.hash_key, LARGEST_HASH_FILE_BYTES)
-    text = with_retries(read, stores.interruption, provider.progress)
+    return with_retries(read, stores.interruption, provider.progress)
+
+
+def _copy(spot: Spot, listed: Mapping[str, int], text: bytes, directory: Path, zone: tzinfo) -> FoundCopy | None:
+    """What a hash file says of the copy at a place; `None` if that is no copy of a backup."""
+    name = NAME.fullmatch(spot.name)
+    named = None if name is None else _instant_in(name[1], zone)
     sha256 = text.decode("ascii", "replace").partition(" ")[0]
-    if not SHA256.fullmatch(sha256):
+    if name is None or named is None or not SHA256.fullmatch(sha256):
         return None
     about = about_in(text)
     if about.get("sha256") is not None and plain_hash_in(text, spot) is None:
         return None  # it names the bytes of one backup and describes another one
-    plain_bytes = None if spot.is_encrypted else listed[key]
+    stored_bytes = listed[spot.key]
     plain_sha256 = None if spot.is_encrypted else sha256
     backup = Found(
         kind=KINDS[name[2]],
         path=directory / spot.name,
-        made=_instant(about.get("made"), name[1], zone),
-        size_bytes=_number(about.get("size_bytes")) or plain_bytes,
+        made=_instant(about.get("made")) or named,
+        size_bytes=_size(about.get("size_bytes"), stored_bytes) if spot.is_encrypted else stored_bytes,
         md5=_matching(MD5, about.get("md5")),
         sha256=_matching(SHA256, about.get("sha256")) or plain_sha256,
         tables=_number(about.get("tables")),
@@ -112,7 +136,8 @@ def _copy(
     )
     base = about.get("base")
     base_name = base if isinstance(base, str) and NAME.fullmatch(base) else None
-    return FoundCopy(spot, listed[key], sha256, backup, base_name)
+    lacks_description = backup.kind is Kind.FULL and spot.description_key not in listed
+    return FoundCopy(spot, stored_bytes, sha256, backup, base_name, lacks_description)
 
 
 def _with_base(copy: FoundCopy, fulls: list[FoundCopy]) -> FoundCopy:
@@ -123,13 +148,26 @@ def _with_base(copy: FoundCopy, fulls: list[FoundCopy]) -> FoundCopy:
     return replace(copy, base_name=before[-1] if before else None)
 
 
-def _instant(text: object, stamp: str, zone: tzinfo) -> datetime:
-    """The instant that a hash file gives, or the local time in the name."""
+def _instant(text: object) -> datetime | None:
+    """The instant that a hash file gives, if it gives one that every time zone can show."""
     with contextlib.suppress(ValueError, TypeError):
         found = datetime.fromisoformat(str(text))
-        if found.tzinfo is not None:
+        if found.tzinfo is not None and MINYEAR < found.year < MAXYEAR:
             return found
-    return datetime.strptime(stamp, STAMP).replace(tzinfo=zone)
+    return None
+
+
+def _instant_in(stamp: str, zone: tzinfo) -> datetime | None:
+    """The local time in a name, if there is such a time."""
+    with contextlib.suppress(ValueError):
+        return datetime.strptime(stamp, STAMP).replace(tzinfo=zone)
+    return None
+
+
+def _size(value: object, stored_bytes: int) -> int | None:
+    """The size that a hash file gives of what was encrypted: encryption makes nothing smaller."""
+    size_bytes = _number(value)
+    return size_bytes if size_bytes is not None and size_bytes < stored_bytes else None
 
 
 def _number(value: object) -> int | None:

@@ -23,7 +23,7 @@ from config.logs import one_line
 from config.models import Evidence, PutReceipt, StoredObject
 from config.text.wording import reason_of
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, disk_errors, prepare
+from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, disk_errors, hash_beside, prepare
 from jobs.backups.keeping.damage import described
 from jobs.backups.offsite.copies import Copy, Spot
 from jobs.backups.offsite.encryption import encrypt
@@ -89,7 +89,7 @@ def parcel_of(
     Raises `DamagedBackup` if the file is not what was made, `NotEnoughSpace`, `DiskError`, `RunInterrupted`.
     """
     source = FileSource(backup.path, interruption)
-    plain_sha256 = _recorded_hash(backup)
+    plain_sha256 = backup.sha256 or hash_beside(backup.path)
     description = described(backup) if backup.is_full else None
     named = None if description is None else _sha256_of(description)
     if not recipients:
@@ -102,15 +102,6 @@ def parcel_of(
         sha256 = _encrypted(source, draft, recipients, plain_sha256)
         hidden = None if description is None else _encrypted_text(description, recipients)
         yield Parcel(backup, draft.path, draft.size_bytes, sha256, hidden, True, plain_sha256, base_name, named)
-
-
-def _recorded_hash(backup: Backup) -> str:
-    if backup.sha256:
-        return backup.sha256
-    try:
-        return backup.path.with_name(f"{backup.name}.sha256").read_text().split()[0]
-    except (OSError, IndexError, UnicodeDecodeError) as error:
-        raise DamagedBackup(f"no se puede leer {backup.name}.sha256, que debe estar junto a la copia") from error
 
 
 def _encrypted(source: FileSource, draft: Draft, recipients: Sequence[str], plain_sha256: str) -> str:

@@ -20,6 +20,7 @@ from jobs.backups.creation.description import Description
 from jobs.backups.creation.statements import QUERIES
 from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
 from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed
+from jobs.backups.files import hash_beside
 from jobs.backups.reading.dump import SharedSnapshot, dumped, require_no_interruption
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.reading.programs import Programs
@@ -104,7 +105,7 @@ def require_hash(file: Path, recorded_sha256: str | None = None, recorded_md5: s
 
     The MD5 is asked for only where no SHA-256 was recorded.
     """
-    expected = file.with_name(f"{file.name}.sha256").read_text().split()[0]
+    expected = hash_beside(file)
     sha256 = hashlib.sha256()
     md5 = None if recorded_sha256 or not recorded_md5 else hashlib.md5(usedforsecurity=False)
     with file.open("rb") as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import random
@@ -100,10 +101,62 @@ def test_a_name_that_exists_is_not_replaced(tmp_path: Path) -> None:
     with Draft(tmp_path, NAME) as draft:
         draft.write(b"new")
         (tmp_path / NAME).write_text("old")
-        with pytest.raises(FileExistsError):
+        with pytest.raises(DiskError, match=f"ya existe .*{NAME}; bórrelo"):
             draft.publish()
     assert (tmp_path / NAME).read_text() == "old"
     assert free_stem(tmp_path, datetime(2026, 3, 2, 3), "DIFF") == "backup_20260302_030001_DIFF"  # noqa: DTZ001 local
+
+
+def test_a_draft_that_a_killed_process_left_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> None:
+    (tmp_path / f".{NAME}.part").write_bytes(b"left")
+    with Draft(tmp_path, NAME) as draft:
+        assert draft.size_bytes == 0
+        draft.write(b"new")
+        with pytest.raises(DiskError, match="otro proceso está escribiendo"):
+            Draft(tmp_path, NAME)
+        assert draft.path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_that_was_taken_for_abandoned_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another process's draft would get the final name."""
+    lock, path = fcntl.flock, tmp_path / f".{NAME}.part"
+    locked: list[int] = []
+
+    def lock_late(file: int, operation: int) -> None:
+        if not locked:
+            path.unlink()  # by another process
+        locked.append(operation)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with Draft(tmp_path, NAME) as draft:
+        draft.write(b"ours")
+        assert path.read_bytes() == b"ours"
+    assert len(locked) == 2
+
+
+def test_what_is_already_beside_a_backup_that_was_taken_away_stays(tmp_path: Path) -> None:
+    content = gzip.compress(PLAIN)
+    for text in ("", "another\n"):
+        with Draft(tmp_path, NAME) as draft:
+            draft.write(content)
+            contents = read_back(draft, len(PLAIN))
+            if text:
+                draft.final.unlink()
+                draft.final.with_name(f"{NAME}.sha256").write_text(text)
+                with pytest.raises(DiskError, match=f"ya existe .*{NAME}.sha256"):
+                    publish(draft, contents, b"{}")
+            else:
+                draft.final.with_name(f"{NAME}.sha256").write_text(f"{contents.sha256}  {NAME}\n")
+                draft.final.with_name("backup_20260302_030000_FULL.json").write_text("{}")
+                publish(draft, contents, b"{}")
+                assert draft.final.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "backup_20260302_030000_FULL.json", f"{NAME}.sha256"
+    ]  # fmt: skip
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import re
 import signal
@@ -291,3 +292,23 @@ def test_a_backup_is_sent_by_the_mail_of_the_notices(sage: Installation, tmp_pat
     (message,) = mail.messages
     (attached,) = message.iter_attachments()
     assert {attached.get_filename(): attached.get_content()}.items() <= contents(copies(sage)).items()
+
+
+def test_a_backup_that_is_too_large_for_a_mail_is_not_even_encrypted(sage: Installation, tmp_path: Path) -> None:
+    """There may be no room for it."""
+    done(sage.run("backup", "run"))
+    sage.environment["BACKUP_RECIPIENTS"] = str(pyrage.x25519.Identity.generate().to_public())
+    authority, mail = PrivateAuthority(tmp_path), MailServer()
+    (path,) = copies(sage).glob("*.sql.gz")
+    with path.open("ab") as file, path.with_name(f".{path.name}.age.part").open("wb") as in_use:
+        file.truncate(3 * 1024 * 1024)
+        fcntl.flock(in_use, fcntl.LOCK_EX)
+        sage.rows("UPDATE historial_backup SET tamanio_bytes = 3 * 1024 * 1024 RETURNING 1")
+        with mail.serving(authority.server_context("127.0.0.1")) as port:
+            address = f"mailtos://{mail.USER}:{mail.PASSWORD}@127.0.0.1:{port}?mode=starttls&from=j@example.com"
+            variables = {"JANITOR_NOTIFY_URLS": f"{address}&to=ops@example.com", "SSL_CERT_FILE": str(authority.bundle)}
+            order = ("backup", "send", "1", "--to", "ana@example.com")
+            sent = done(sage.run(*order, BACKUP_MAIL_MAX_MB="2", **variables))
+    assert "sin adjuntar" in sent.output
+    (message,) = mail.messages
+    assert "más que 2.00 MB (BACKUP_MAIL_MAX_MB)" in str(message.get_content())

@@ -110,8 +110,8 @@ def test_a_deletion_that_was_refused_is_not_finished_where_it_is_the_last_copy(d
     make_old(desk, old)
     refusal = Fault("delete", fail(AccessDenied("retenido")), calls=range(1, 99))
     desk.wraps[near] = lambda provider: FaultyProvider(provider, [refusal])
-    assert cleaned(desk) == [OLD]
-    assert cleaned(desk) == [OLD]  # each run tries again
+    assert cleaned(desk) == []
+    assert cleaned(desk) == []  # each run tries again
     desk.wraps.clear()
     content, newest = newer.path.read_bytes(), desk.remote(near)[FULL_NAME]
     newer.path.unlink()
@@ -126,6 +126,40 @@ def test_a_deletion_that_was_refused_is_not_finished_where_it_is_the_last_copy(d
     newer.path.write_bytes(content)
     assert cleaned(desk) == [OLD]
     assert OLD not in desk.remote(near)
+
+
+def test_a_full_one_stays_as_long_as_a_provider_keeps_its_differential(desk: Desk, near: int) -> None:
+    """Objects are retained by their age, and the differential is younger."""
+    full = desk.make(OLD)
+    make_old(desk, full)
+    make_old(desk, desk.make("backup_20260102_030000_DIFF.sql.gz", full.id))
+    desk.make()
+    assert desk.run() == []
+    before = desk.remote(near)
+    retained = Fault("delete", fail(AccessDenied("retenido")), key="*_DIFF*", calls=range(1, 99))
+    desk.wraps[near] = lambda provider: FaultyProvider(provider, [retained])
+    assert cleaned(desk) == []
+    assert desk.remote(near) == before
+    assert full.path.exists()
+    desk.wraps.clear()
+    assert cleaned(desk) == ["backup_20260102_030000_DIFF.sql.gz", OLD]
+    assert not any(name.startswith("backup_202601") for name in desk.remote(near))
+
+
+def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk) -> None:
+    """It may be in an earlier BACKUP_PATH, which can only be read by now."""
+    first, second = desk.make(OLD), desk.make("backup_20260102_030000_FULL.sql.gz")
+    for backup in (first, second):
+        make_old(desk, backup)
+    desk.make()
+    beside = first.path.with_name(description_name(OLD))
+    beside.unlink()
+    beside.mkdir()
+    with pytest.raises(DiskError):
+        cleaned(desk)
+    assert [backup.name for backup in desk.shelf().backups if backup.is_deleted] == [second.name]
+    beside.rmdir()
+    assert cleaned(desk) == [OLD]
 
 
 def test_a_full_one_with_a_differential_of_another_host_stays(desk: Desk) -> None:

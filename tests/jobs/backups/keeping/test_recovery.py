@@ -58,3 +58,9 @@ def test_of_runs_within_one_second_the_last_one_made_the_file(cut_off: Backup) -
 def test_the_file_of_a_good_backup_belongs_to_no_other_row(cut_off: Backup) -> None:
     good = replace(cut_off, id=6, attempt="six", state="COMPLETADO")
     assert closed(good, cut_off) == {"seven": "fail_backup"}
+
+
+@pytest.mark.parametrize("beside", [b"", b"\xff\xfe\xff"])
+def test_a_hash_file_that_nobody_can_read_stops_no_run(cut_off: Backup, beside: bytes) -> None:
+    cut_off.path.with_name(f"{cut_off.name}.sha256").write_bytes(beside)
+    assert closed(cut_off) == {"seven": "fail_backup"}

@@ -108,6 +108,18 @@ def test_what_another_installation_stored_in_our_place_is_not_removed(desk: Desk
     assert desk.remote(near)[FULL_NAME] == b"theirs"
 
 
+def test_what_another_installation_stored_in_place_of_the_plain_copy_stays_when_encryption_begins(
+    desk: Desk, near: int, identity: Path
+) -> None:
+    desk.make()
+    assert desk.run() == []
+    put(desk, near, file=b"theirs", beside=b"theirs", hash=b"0" * 64 + b"  x\n")
+    assert desk.run([recipient_of(identity)]) == []
+    assert desk.stored() == [(1, near)]
+    remote = desk.remote(near)
+    assert (remote[FULL_NAME], remote[BESIDE]) == (b"theirs", b"theirs")
+
+
 def test_a_good_copy_is_not_removed_before_its_successor_is_proven(
     desk: Desk, near: int, identity: Path, tmp_path: Path
 ) -> None:

@@ -19,10 +19,12 @@ import pyrage
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from click.testing import CliRunner
 
 from config.errors import ConfigurationError
 from config.mailbox import Mailbox
 from jobs.backups.errors import DamagedBackup
+from jobs.backups.offsite.commands import MAIL_ADDRESS, backup_send
 from jobs.backups.offsite.mail import MailNotSent, message_of, send
 from jobs.backups.offsite.sending import parcel_of
 from jobs.backups.records import Backup
@@ -209,3 +211,23 @@ def test_what_the_server_refuses_is_reported_without_the_password(
 def test_without_a_mail_address_it_is_said_what_to_set(addresses: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError, match="JANITOR_NOTIFY_URLS"):
         Mailbox.of(addresses)
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["a@b:c", "[@x", "a@[", "(@x", '"x@y', "a:b@c", "=?utf-8?q?x?=@y", "a\0@b", "a@b\nBcc: c@d", "a..b@c", "@", "a"],
+)
+def test_what_a_header_means_otherwise_than_it_is_written_is_no_address(to: str) -> None:
+    """The backup would go to somebody else, or to nobody."""
+    result = CliRunner().invoke(backup_send, ["7", "--to", to])
+    assert (result.exit_code, "no es una dirección de correo" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("to", ["ana@example.com", "a.b+c@x-y.example", "añá@ejemplo.es", "o'neil@example.com"])
+def test_what_an_operator_writes_as_an_address_is_whom_the_mail_goes_to(
+    server: tuple[MailServer, int], backup: Backup, to: str
+) -> None:
+    mail, port = server
+    assert MAIL_ADDRESS.fullmatch(to)
+    post(backup, port, to=to)
+    assert mail.messages[-1]["To"] == to

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,15 +19,18 @@ from config.errors import ConfigurationError, MigrationError
 from config.models import Evidence
 from jobs.backups.choice import Costs
 from jobs.backups.keeping.disposal import delete, half_deleted
+from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_in, require_recipients
 from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
+from jobs.backups.offsite.opening import Opened
+from jobs.backups.verification.proving import download
 from jobs.context import LeaseLost
 from providers import build_provider
 from providers.base import Provider, RecordedCopy
 from providers.errors import AccessDenied, ProviderUnavailable, StorageFull
 from providers.sources import BytesSource
 from storage.lease import Lease, LeasedProvider
-from tests.destinations import Destination
+from tests.destinations import Destination, local_destination
 from tests.disks.small_disk import mounted_small_disk
 from tests.faults.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, given_up, store
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk, recipient_of
@@ -342,6 +348,26 @@ def test_after_a_change_of_the_prefix_what_is_there_counts_and_new_ones_go_to_th
     assert [row["key"].rpartition("/")[0] for row in keys] == [f"{PREFIX}/backups", "otro/backups"]
 
 
+def test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored(
+    desk: Desk, near: int, tmp_path: Path
+) -> None:
+    """The same is there, as somebody took it along, and it is not ours to delete."""
+    backup = desk.make()
+    assert desk.run() == []
+    moved = local_destination("moved", tmp_path / "moved")
+    shutil.copytree(desk.destinations[near].directory, moved.directory, dirs_exist_ok=True)
+    desk.destinations[near] = moved
+    before = desk.remote(near)
+    with pytest.raises(NotFetched, match="su fila señala ahora a otro sitio"):
+        desk.fetch(backup, tmp_path / "fetched")
+    with closing(desk.delivery()) as delivery:
+        delivery.look(desk.shelf())
+        assert (delivery.places(), delivery.asked()) == ({}, frozenset((near,)))
+        assert delivery.remove(backup)
+    assert any("su fila señala ahora a otro sitio" in text for _, text in desk.said)
+    assert desk.remote(near) == before
+
+
 def test_a_provider_that_is_no_longer_wanted_and_does_not_answer_is_no_failure(desk: Desk, near: int, far: int) -> None:
     desk.make()
     assert desk.run() == []
@@ -427,8 +453,9 @@ def test_a_deletion_that_a_provider_did_not_do_is_finished_later(desk: Desk, nea
         desk.wraps = dict(wraps)
         with closing(desk.delivery()) as delivery:
             assert half_deleted(desk.shelf()) == ([] if left else [desk.shelf().named(backup.id)])
-            delete([desk.shelf().named(backup.id)], desk.records, lambda: None, delivery.remove)
+            gone = delete([desk.shelf().named(backup.id)], desk.records, lambda: None, delivery.remove)
             assert bool(delivery.failures) == bool(left)
+            assert [item.id for item in gone] == ([] if left else [backup.id])
         assert desk.shelf().named(backup.id).is_deleted == (not left)
         assert len(desk.remote(near)) == left
     assert desk.stored() == []
@@ -455,6 +482,55 @@ def test_without_the_key_what_is_encrypted_stays_so(desk: Desk, near: int, ident
         desk.fetch(backup, tmp_path / "wrong", other)
 
 
+def test_what_is_encrypted_and_damaged_is_lost_and_no_key_is_blamed(
+    desk: Desk, near: int, identity: Path, tmp_path: Path
+) -> None:
+    backup = desk.make()
+    desk.run([recipient_of(identity)])
+    path = desk.destinations[near].directory / PREFIX / "backups" / f"{FULL_NAME}.age"
+    path.write_bytes(flip_bit(path.read_bytes()))
+    with pytest.raises(BackupLost, match="está dañado") as told:
+        desk.fetch(backup, tmp_path / "fetched", identity)
+    assert "clave" not in str(told.value)
+    assert list((tmp_path / "fetched").iterdir()) == []
+
+
+def test_a_full_one_that_was_taken_from_beside_its_description_is_fetched_to_its_place(desk: Desk, near: int) -> None:
+    backup = desk.make()
+    assert desk.run() == []
+    before = desk.local()
+    backup.path.unlink()
+    with closing(desk.delivery()) as delivery:
+        delivery.fetcher.fetch(backup, desk.directory)
+    assert desk.local() == before
+
+
+def test_what_a_killed_process_had_written_is_written_anew(
+    desk: Desk, near: int, identity: Path, tmp_path: Path
+) -> None:
+    """By a run that encrypted in a directory that is no longer BACKUP_PATH, and by `backup download`."""
+    backup = desk.make()
+    (desk.directory / f".{FULL_NAME}.age.part").write_bytes(b"half")
+    assert desk.run([recipient_of(identity)]) == []
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / f".{FULL_NAME}.part").write_bytes(b"half")
+    download([backup], away, threading.Event())
+    assert {path.name: path.read_bytes() for path in away.iterdir()} == desk.local()
+
+
+def test_where_a_backup_is_said_to_be_it_was_seen(desk: Desk, near: int, far: int) -> None:
+    backup = desk.make()
+    assert desk.run() == []
+    backup.path.unlink()
+    (desk.destinations[near].directory / PREFIX / "backups" / FULL_NAME).unlink()
+    assert desk.run() == []
+    with closing(desk.delivery()) as delivery:
+        fetcher = delivery.fetcher
+        found = Opened(desk.records, Copies(desk.query), desk.shelf(), fetcher.stores, fetcher).places_of(backup)
+    assert found == [f"el proveedor p{far}: {PREFIX}/backups/{FULL_NAME}"]
+
+
 # Keys
 
 
@@ -472,6 +548,16 @@ def test_a_file_without_a_private_key_is_refused_without_quoting_it(tmp_path: Pa
     with pytest.raises(ConfigurationError, match="--identity") as failure:
         identities_in(path)
     assert "WRONG" not in str(failure.value)
+
+
+def test_a_key_that_a_password_protects_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "contraseña", "-f", path], check=True)
+    encrypted = tmp_path / "key.age"
+    encrypted.write_bytes(pyrage.passphrase.encrypt(b"AGE-SECRET-KEY-", "pw"))
+    for each in (path, encrypted):
+        with pytest.raises(ConfigurationError, match="si una contraseña la protege, dé otro fichero"):
+            identities_in(each)
 
 
 @pytest.mark.parametrize(
