@@ -114,7 +114,10 @@ def _is_taken(directory: Path, stamp: str) -> bool:
 
 
 class Draft:
-    """A file that is not finished: hidden, for its owner only, locked, and gone when the context ends unpublished."""
+    """A file that is not finished: hidden, for its owner only, locked, and gone when the context ends unpublished.
+
+    A disk that refuses to remove it replaces no error, and makes none of what was published: the next run removes it.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
         self.final = directory / name
@@ -122,7 +125,11 @@ class Draft:
         self.file: BinaryIO = os.fdopen(
             os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "r+b", 0
         )
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+        except BaseException:
+            self._discard()
+            raise
 
     def write(self, data: bytes) -> None:
         """Append all of the data. Raises `OSError`."""
@@ -136,7 +143,10 @@ class Draft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        self._discard()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):
             self.path.unlink()
         self.file.close()
 
@@ -258,8 +268,9 @@ def publish(backup: Draft, contents: Contents, description: bytes | None) -> Non
                 draft.publish()
             undoing.callback(draft.final.unlink, missing_ok=True)
         backup.publish()
+        undoing.callback(backup.final.unlink, missing_ok=True)
+        sync_directory(directory)
         undoing.pop_all()
-    sync_directory(directory)
 
 
 def description_name(name: str) -> str:
@@ -280,7 +291,8 @@ def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
     """Remove what killed runs left: drafts that nobody has locked, companions of a backup that did not come.
 
     What belongs beside a backup in `known` stays: its file may only be elsewhere for a while, and is worth little
-    without them. Call it only where no other run can be between two of its files. Raises `DiskError`.
+    without them. Call it only where no other run can be between two of its files. What this user may not open stays,
+    too, as another user may be writing it: see `unreadable_drafts`. Raises `DiskError`.
     """
     removed = []
     with disk_errors(directory):
@@ -295,6 +307,16 @@ def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
     return removed
 
 
+def unreadable_drafts(directory: Path) -> list[str]:
+    """The names of drafts of other users, such as root's: nobody but them can tell whether they are abandoned."""
+    names = [
+        path.name
+        for path in directory.glob(f".backup_*{UNFINISHED}")
+        if not os.access(path, os.R_OK, effective_ids=True)
+    ]
+    return sorted(names)
+
+
 def _is_alone(directory: Path, name: str) -> bool:
     """Whether what belongs beside a backup has none, and none is coming: its draft loses its name after it has its own.
 
@@ -304,11 +326,13 @@ def _is_alone(directory: Path, name: str) -> bool:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether nobody has locked a draft; one that is gone is abandoned, too."""
+    """Whether nobody has locked a draft; one that is gone is abandoned, too, and one of another user may not be."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

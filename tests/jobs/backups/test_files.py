@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import hashlib
+import os
 import random
 import stat
 from datetime import UTC, datetime
@@ -104,6 +107,60 @@ def test_a_name_that_exists_is_not_replaced(tmp_path: Path) -> None:
             draft.publish()
     assert (tmp_path / NAME).read_text() == "old"
     assert free_stem(tmp_path, datetime(2026, 3, 2, 3), "DIFF") == "backup_20260302_030001_DIFF"  # noqa: DTZ001 local
+
+
+def finish(directory: Path) -> None:
+    """Make a backup of a few bytes."""
+    with Draft(directory, NAME) as draft:
+        draft.write(gzip.compress(PLAIN))
+        publish(draft, read_back(draft, len(PLAIN)), b"{}")
+
+
+def test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as a failure, so the next run must not find it and tell the opposite."""
+    true_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        true_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output"):
+        finish(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_draft_that_the_disk_does_not_let_go_makes_no_failure_of_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Of the three: both companions, and the backup itself. The next run removes what is left."""
+    true_unlink, drafts = os.unlink, []
+
+    def unlink(path: Path) -> None:
+        drafts.append(path)
+        if len(drafts) == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        true_unlink(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink)
+        finish(tmp_path)
+    assert [path.name for path in drafts[number - 1 : number]] == remove_unfinished(tmp_path)
+    assert len(list(tmp_path.glob("backup_*"))) == len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_draft_that_cannot_be_locked_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="No locks"):
+        finish(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import mmap
 import os
@@ -196,6 +197,21 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_nothing(filled: Pair, pages_
         with contextlib.suppress(NotEnoughSpace):
             filled.full()
         assert len(files_of(filled)) in (0, len((".json", ".sql.gz", ".sql.gz.sha256")))
+
+
+def test_a_disk_for_temporary_files_that_is_full_is_the_one_that_is_named(
+    filled: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("TMPDIR", "/somewhere/else")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(BackupError) as failure:
+        filled.full()
+    require_one_line(failure.value, "/somewhere/else", "(TMPDIR)", "libere espacio")
+    assert str(filled.directory) not in str(failure.value)
+    assert files_of(filled) == []
 
 
 def test_too_little_space_is_noticed_before_anything_is_written(filled: Pair) -> None:
