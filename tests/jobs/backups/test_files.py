@@ -116,6 +116,28 @@ def finish(directory: Path) -> None:
         publish(draft, read_back(draft, len(PLAIN)), b"{}")
 
 
+def test_nothing_has_its_name_before_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut a name that came too early would be that of an empty file; the names come last."""
+    done: list[tuple[str, str]] = []
+    true_fsync, true_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        done.append(("fsync", os.path.realpath(f"/proc/self/fd/{descriptor}")))
+        true_fsync(descriptor)
+
+    def link(draft: Path, final: Path) -> None:
+        done.append(("link", str(draft)))
+        true_link(draft, final)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    finish(tmp_path)
+    drafts = [path for kind, path in done if kind == "link"]
+    assert len(drafts) == 3
+    assert all(("fsync", path) in done[: done.index(("link", path))] for path in drafts)
+    assert done[-1] == ("fsync", str(tmp_path.resolve()))
+
+
 def test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +183,16 @@ def test_a_draft_that_cannot_be_locked_leaves_nothing(tmp_path: Path, monkeypatc
     with pytest.raises(OSError, match="No locks"):
         finish(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_never_write_the_same_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hosts that share the directory, in the same second, where locks of one are not seen by the other."""
+    with Draft(tmp_path, NAME) as draft:
+        draft.write(b"first")
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+        with pytest.raises(FileExistsError):
+            Draft(tmp_path, NAME)
+        assert draft.path.read_bytes() == b"first"
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
 from tests.commands.json_schemas import require_valid
 from tests.databases.lent_databases import DISCONNECTED
+from tests.disks.small_disk import MEBIBYTE, mounted_small_disk
 from tests.processes import is_alive, wait_until
 from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
@@ -352,6 +353,29 @@ def test_a_restore_whose_end_nobody_has_told_is_not_called_undone(
     assert "está como antes" not in told
     assert "entró entera o no entró nada" in told
     assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 3
+
+
+def test_a_run_whose_directory_is_gone_fills_no_disk_below_it(sage: Installation) -> None:
+    """Its disk is not mounted."""
+    done(sage.run("backup", "run"))
+    elsewhere = copies(sage).rename(copies(sage).with_name("elsewhere"))
+    run = sage.run("backup", "run")
+    assert run.exit_code == 1, str(run)
+    assert not copies(sage).exists()
+    assert "monte su disco" in run.messages("ERROR")[0]
+    elsewhere.rename(copies(sage))
+    done(sage.run("backup", "run"))
+    assert history(sage) == [(FULL, DONE), (FULL, FAILED), (DIFFERENTIAL, DONE)]
+
+
+def test_what_a_killed_run_left_takes_no_room_from_the_next_backup(sage: Installation) -> None:
+    copies(sage).mkdir()
+    with mounted_small_disk(copies(sage), MEBIBYTE):
+        left = copies(sage) / ".backup_20260302_030000_FULL.sql.gz.part"
+        left.write_bytes(bytes(MEBIBYTE))
+        done(sage.run("backup", "run"))
+        assert history(sage) == [(FULL, DONE)]
+        assert not left.exists()
 
 
 def test_what_another_user_left_unfinished_stops_no_backup_and_is_named(sage: Installation) -> None:

@@ -259,6 +259,24 @@ def test_a_lock_that_others_hold_is_tried_again(filled: Pair, altering: psycopg2
     filled.require_equal()
 
 
+class ToldToStop(threading.Event):
+    """Is set while the engine pauses."""
+
+    pauses = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses += 1
+        return True
+
+
+def test_who_is_told_to_stop_waits_for_no_lock_any_more(filled: Pair, altering: psycopg2.extensions.connection) -> None:
+    source = dataclasses.replace(filled.source, lock_wait_seconds=0.1)
+    stop = ToldToStop()
+    with pytest.raises(TablesBusy):
+        make_full(source, filled.target, filled.when(), stop)
+    assert stop.pauses == 1
+
+
 def test_a_session_that_was_lost_makes_no_backup(filled: Pair, tmp_path: Path) -> None:
     """With it, the locks were gone: a table may have been emptied between the sections."""
     statement = tmp_path / "end.sql"
