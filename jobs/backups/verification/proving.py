@@ -136,6 +136,8 @@ def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:
             require_no_interruption(interruption)
             draft.write(block)
         draft.sync()
+        if not is_equal_elsewhere(path, draft.path):
+            raise DamagedBackup(f"{path.name}: lo que se lee en {one_line(directory)} no es lo que se copió allí")
         draft.publish()
     return target
 

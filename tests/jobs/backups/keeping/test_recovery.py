@@ -51,6 +51,11 @@ def test_a_whole_file_of_a_killed_run_is_a_good_backup(cut_off: Backup) -> None:
     assert closed(cut_off) == {"seven": "finish_backup"}
 
 
+def test_a_whole_file_is_good_also_where_another_host_has_closed_its_row(cut_off: Backup) -> None:
+    """It took the job over, and could not see the file."""
+    assert closed(replace(cut_off, state="ERROR")) == {"seven": "finish_backup"}
+
+
 def test_what_a_file_here_is_says_nothing_of_another_hosts_run(cut_off: Backup) -> None:
     """Both hosts may name the same path, each on a disk of its own."""
     assert closed(replace(cut_off, host="sur")) == {"seven": "fail_backup"}
