@@ -98,7 +98,7 @@ class SnapshotSession:
         find them. A pooler answers with a number of its own for the server's process.
         """
         ((process,),) = self.run(statement_of(QUERIES, "server_process"))
-        self._connection.commit()
+        self._end_transaction()
         for _ in range(0 if process == self._connection.info.backend_pid else LOOKS_FOR_POOLER):
             with contextlib.closing(self._connected(database_url)) as other:
                 if _answer(other, statement_of(QUERIES, "server_process")) == [(process,)]:
@@ -126,13 +126,19 @@ class SnapshotSession:
 
         It takes its snapshot at its first query; `LOCK TABLE` does not count as one.
         """
-        self._connection.commit()  # settings made in it must stay
+        self._end_transaction()  # settings made in it must stay
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
 
     def commit_each(self) -> None:
         """End the open transaction; each further statement is one of its own, as CREATE DATABASE demands."""
-        self._connection.commit()
+        self._end_transaction()
         self._connection.set_session(autocommit=True)
+
+    def _end_transaction(self) -> None:
+        try:
+            self._connection.commit()
+        except psycopg2.Error as error:
+            raise translated(error, lost=self._connection.closed != 0) from error
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run the statement in `{name}.sql` and return its rows."""

@@ -55,5 +55,9 @@ class NoScratchServer(BackupError):
     """There is no server in which a restore could be tried."""
 
 
+class EndUnknown(NoScratchServer):
+    """`psql` lost its server, or was killed: nobody said whether its last statement, a COMMIT, was carried out."""
+
+
 class FullBackupNeeded(Exception):
     """A differential could not be exact, or would not pay. The message says why, in Spanish."""

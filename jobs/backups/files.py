@@ -114,7 +114,10 @@ def _is_taken(directory: Path, stamp: str) -> bool:
 
 
 class Draft:
-    """A file that is not finished: hidden, for its owner only, locked, and gone when the context ends unpublished."""
+    """A file that is not finished: hidden, for its owner only, locked, and gone when the context ends unpublished.
+
+    A disk that refuses to remove it replaces no error, and makes none of what was published: the next run removes it.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
         """What a killed process left under its name is replaced. Raises `OSError`, `DiskError` if another writes it."""
@@ -134,7 +137,10 @@ class Draft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        self._discard()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):
             self.path.unlink()
         self.file.close()
 
@@ -150,6 +156,8 @@ class Draft:
 
     def publish(self) -> None:
         """Give it its final name, which nothing else may have. Raises `OSError`, `DiskError`."""
+        if not _is_named(self.file.fileno(), self.path):  # where locks of other hosts are not seen
+            raise DiskError(f"{one_line(self.path)} ya no es lo que se escribió: otro proceso lo sustituyó; repita")
         try:
             os.link(self.path, self.final)
         except FileExistsError as error:
@@ -264,8 +272,9 @@ def publish(backup: Draft, contents: Contents, description: bytes | None) -> Non
                 draft.publish()
             undoing.callback(draft.final.unlink, missing_ok=True)
         backup.publish()
+        undoing.callback(backup.final.unlink, missing_ok=True)
+        sync_directory(directory)
         undoing.pop_all()
-    sync_directory(directory)
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -302,7 +311,8 @@ def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
     """Remove what killed runs left: drafts that nobody has locked, companions of a backup that did not come.
 
     What belongs beside a backup in `known` stays: its file may only be elsewhere for a while, and is worth little
-    without them. Call it only where no other run can be between two of its files. Raises `DiskError`.
+    without them. Call it only where no other run can be between two of its files. What this user may not open stays,
+    too, as another user may be writing it: see `unreadable_drafts`. Raises `DiskError`.
     """
     removed = []
     with disk_errors(directory):
@@ -318,6 +328,16 @@ def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
     return removed
 
 
+def unreadable_drafts(directory: Path) -> list[str]:
+    """The names of drafts of other users, such as root's: nobody but them can tell whether they are abandoned."""
+    names = [
+        path.name
+        for path in directory.glob(f".backup_*{UNFINISHED}")
+        if not os.access(path, os.R_OK, effective_ids=True)
+    ]
+    return sorted(names)
+
+
 def _is_alone(directory: Path, name: str) -> bool:
     """Whether what belongs beside a backup has none, and none is coming: its draft loses its name after it has its own.
 
@@ -327,7 +347,7 @@ def _is_alone(directory: Path, name: str) -> bool:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether nobody has locked a draft; one that is gone is abandoned, too."""
+    """Whether nobody has locked a draft; one that is gone is abandoned, too, and one of another user may not be."""
     return _tried(path, lambda: None)
 
 
@@ -337,11 +357,13 @@ def _removed_if_abandoned(path: Path) -> bool:
 
 
 def _tried(path: Path, act: Callable[[], None]) -> bool:
-    """Do something to a draft while it is locked; False if another process has it locked."""
+    """Do something to a draft while it is locked; False if another process has it locked, or nobody can tell."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -361,10 +383,21 @@ def _new_locked(path: Path) -> int:
             if not _removed_if_abandoned(path):
                 raise DiskError(f"otro proceso está escribiendo {one_line(path)}: repita cuando acabe") from None
             continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if _is_named(descriptor, path):
+        if _is_locked(descriptor, path):
             return descriptor
-        os.close(descriptor)  # taken for abandoned before it was locked
+
+
+def _is_locked(descriptor: int, path: Path) -> bool:
+    """Lock a new file; False if it was taken for abandoned before, and is closed. Raises `OSError`."""
+    with contextlib.ExitStack() as undoing:
+        undoing.callback(os.close, descriptor)
+        undoing.callback(path.unlink, missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        undoing.pop_all()
+    if _is_named(descriptor, path):
+        return True
+    os.close(descriptor)
+    return False
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

@@ -21,7 +21,7 @@ from jobs.backups.check import programs
 from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
-from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
+from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished, unreadable_drafts
 from jobs.backups.keeping.damage import require_base
 from jobs.backups.keeping.disposal import delete, keep, kept_after_all, to_delete
 from jobs.backups.keeping.place import open_to_others, why_not_writable
@@ -303,6 +303,7 @@ class _Run:
             self._tell_missing(backup)
         if (warning := open_to_others(self.directory)) is not None:
             self.context.say("backup_directory_open", f"{warning[0].upper()}{warning[1:]}", logging.WARNING)
+        self._tell_unreadable()
         gone = to_delete(shelf, self.settings.retention_days, self.context.now)
         keep(kept_after_all(shelf, gone), self.records)
         deleted = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)
@@ -311,6 +312,14 @@ class _Run:
             self.context.say("backups_deleted", f"Copias de seguridad antiguas borradas: {names}")
         freed_bytes = sum(backup.size_bytes or 0 for backup in deleted)
         return {"deleted": len(deleted), "freed_bytes": freed_bytes, "missing": len(missing)}
+
+    def _tell_unreadable(self) -> None:
+        if names := unreadable_drafts(self.directory):
+            text = (
+                f"En {self.directory} hay archivos a medias de otro usuario, que este no puede abrir: "
+                f"{', '.join(names)}; si nadie está haciendo otra copia allí, bórrelos"
+            )
+            self.context.say("backup_drafts_left", one_line(text), logging.WARNING)
 
     def _tell_missing(self, backup: Backup) -> None:
         text = (

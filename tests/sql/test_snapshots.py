@@ -45,6 +45,20 @@ def test_why_there_is_no_session_is_said_as_of_every_connection(postgres: Embedd
     assert str(failure.value).startswith("no se puede usar la base de datos: el usuario o la contraseña no son")
 
 
+def test_a_server_that_is_lost_between_two_transactions_is_told_as_one(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """The end of a transaction asks the server, too."""
+    with (
+        SnapshotSession(postgres.database_url, tmp_path) as session,
+        SnapshotSession(postgres.database_url, tmp_path) as other,
+    ):
+        ((process,),) = session.run(b"SELECT pg_backend_pid()")
+        other.run(b"SELECT pg_terminate_backend(%d, 60000)" % process)
+        with pytest.raises(DatabaseUnavailable):
+            session.begin_read_only()
+
+
 def test_an_owners_operator_stands_in_for_none_of_postgresqls(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     """A session with all rights calls no function of a schema's owner, whatever search path the database sets."""
     own = url_of_database(postgres.database_url, "owned")

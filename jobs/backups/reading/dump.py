@@ -9,7 +9,6 @@ import os
 import re
 import select
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import BinaryIO
 from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
-from jobs.backups.reading.programs import Programs, complaints_in, inherited_environment
+from jobs.backups.reading.programs import Programs, complaints_in, file_for_complaints, inherited_environment
 from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS
 from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
@@ -156,7 +155,7 @@ class Dump:
 @contextlib.contextmanager
 def started(shared: SharedSnapshot, section: str) -> Iterator[Dump]:
     """Start `pg_dump`; it ends with the context. Raises `DumpFailed`."""
-    with tempfile.TemporaryFile() as complaints, contextlib.ExitStack() as stack:
+    with file_for_complaints() as complaints, contextlib.ExitStack() as stack:
         try:
             process = subprocess.Popen(  # noqa: S603 a program of PostgreSQL
                 shared.command(section), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, bufsize=0,

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.errors import NoFittingProgram
+from jobs.backups.errors import DiskError, NoFittingProgram
 
 DEBIAN = Path("/usr/lib/postgresql")
 WRAPPER = "pg_wrapper"
@@ -49,6 +50,18 @@ class Programs:
     def psql(self) -> str:
         """The path of `psql`."""
         return str(self.directory / "psql")
+
+
+def file_for_complaints() -> BinaryIO:
+    """A file without a name, in TMPDIR, for what a program complains. Raises `DiskError`."""
+    try:
+        return cast("BinaryIO", tempfile.TemporaryFile())
+    except OSError as error:
+        where = one_line(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 what is used without TMPDIR
+        raise DiskError(
+            f"no se pueden hacer ficheros temporales en {where} (TMPDIR): {reason_of(error)}; libere espacio allí o "
+            "indique otro directorio en TMPDIR"
+        ) from error
 
 
 def complaints_in(file: BinaryIO) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import select
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
@@ -16,7 +15,7 @@ from typing import BinaryIO
 from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.errors import NoScratchServer
-from jobs.backups.reading.programs import complaints_in
+from jobs.backups.reading.programs import complaints_in, file_for_complaints
 from jobs.backups.verification.confinement import Confinement, command_of
 
 UNSTOPPED = "trap '' PIPE\ntrap 'exit 1' HUP INT TERM\n"
@@ -43,7 +42,7 @@ def guarded(
     `NoScratchServer` with what it said when it could not prepare it, and what `require_going_on` raises.
     """
     command = ["/bin/sh", "-c", UNSTOPPED + script, "janitor", *arguments]
-    with tempfile.TemporaryFile() as complaints:
+    with file_for_complaints() as complaints:
         try:
             process = subprocess.Popen(  # noqa: S603 a script of this folder
                 command if confinement is None else command_of(confinement, command), stdin=subprocess.PIPE,

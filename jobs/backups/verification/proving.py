@@ -17,6 +17,7 @@ from jobs.backups.errors import (
     BackupInterrupted,
     DamagedBackup,
     DiskError,
+    EndUnknown,
     FullBackupNeeded,
     NoFittingProgram,
     NotProven,
@@ -42,6 +43,7 @@ AGAINST_THE_BACKUP = (DamagedBackup, NotProven, RestoreFailed)
 """What a proof finds wrong with a backup; any other error says something of the host or of the server."""
 
 AS_BEFORE = "nada de la copia quedó en la base de datos: está como antes"
+ALL_OR_NOTHING = "la copia entró entera o no entró nada de ella: antes de repetir, mire si la base de datos está vacía"
 
 
 class DatabaseNotEmpty(BackupError):
@@ -134,6 +136,8 @@ def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:
             require_no_interruption(interruption)
             draft.write(block)
         draft.sync()
+        if not is_equal_elsewhere(path, draft.path):
+            raise DamagedBackup(f"{path.name}: lo que se lee en {one_line(directory)} no es lo que se copió allí")
         draft.publish()
     return target
 
@@ -161,7 +165,8 @@ def restore_chain(
 ) -> None:
     """Load a full backup, and perhaps a differential, into a database, after their hashes were checked.
 
-    All of it in one transaction: whatever fails, also when this process is killed, the database is what it was before.
+    All of it in one transaction: whatever fails, also when this process is killed, the database is what it was before,
+    or holds everything where it is not known whether the COMMIT was carried out.
     Raises `BackupError` and `DatabaseError`.
     """
     redactor.add(database_password(database_url))
@@ -175,7 +180,9 @@ def restore_chain(
         with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
             restore_at_once(found, restraint, database_url, paths, interruption, note)
     except BackupInterrupted as error:
-        raise BackupInterrupted(f"la restauración se interrumpió: {AS_BEFORE}") from error
+        raise BackupInterrupted(f"la restauración se interrumpió: {ALL_OR_NOTHING}") from error
+    except EndUnknown as error:
+        raise RestoreFailed(f"{error}; {ALL_OR_NOTHING}") from error
     except BackupError as error:
         raise RestoreFailed(f"{error}; {AS_BEFORE}") from error
 

@@ -6,7 +6,6 @@ import contextlib
 import re
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +14,9 @@ from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.creation.compression import NoteBytes, inflated
 from jobs.backups.creation.statements import render
-from jobs.backups.errors import NoFittingProgram, NoScratchServer, RestoreFailed
+from jobs.backups.errors import EndUnknown, NoFittingProgram, NoScratchServer, RestoreFailed
 from jobs.backups.reading.dump import environment, require_no_interruption
-from jobs.backups.reading.programs import Programs, complaints_in
+from jobs.backups.reading.programs import Programs, complaints_in, file_for_complaints
 from jobs.backups.verification.restricted import Restraint, restraint_by
 from sql.snapshots import program_address, user_of_address
 
@@ -102,7 +101,8 @@ def restore_at_once(
 ) -> None:
     """Load a full backup, and perhaps a differential, in one transaction.
 
-    Raises as `restore` does; the database is what it was before then, also if this process is killed.
+    Raises as `restore` does; the database is what it was before then, also if this process is killed. After
+    `EndUnknown` and `BackupInterrupted` it may hold everything instead, as the COMMIT may have been under way.
     """
 
     def blocks() -> Iterator[bytes]:
@@ -127,7 +127,7 @@ def _run_psql(
     address = program_address(database_url)
     options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=ECHO=errors")
     command = [programs.psql, *options, f"--dbname={address.parameters}"]
-    with tempfile.TemporaryFile() as complaints:
+    with file_for_complaints() as complaints:
         try:
             process = subprocess.Popen(  # noqa: S603 a program of PostgreSQL
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment(address)
@@ -160,7 +160,9 @@ def _raise_failure(code: int, user: str, owner: str, text: str) -> None:
             "alguien la cambió: no la use y averigüe quién escribe donde se guarda"
         )
     if code == LOST_CONNECTION:
-        raise NoScratchServer(f"{text}: se perdió la conexión con el servidor; mire su registro")
+        raise EndUnknown(f"{text}: se perdió la conexión con el servidor; mire su registro")
+    if code < 0:
+        raise EndUnknown(f"{text}: lo mató una señal; mire si falta memoria (dmesg)")
     if FULL_DISK_OF_SERVER in text:
         raise NoScratchServer(f"{text}: el servidor no tiene sitio; libérelo o use otro")
     if "max_locks_per_transaction" in text:

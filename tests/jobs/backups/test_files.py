@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
+import os
 import random
 import stat
 from datetime import UTC, datetime
@@ -157,6 +159,95 @@ def test_what_is_already_beside_a_backup_that_was_taken_away_stays(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "backup_20260302_030000_FULL.json", f"{NAME}.sha256"
     ]  # fmt: skip
+
+
+def finish(directory: Path) -> None:
+    """Make a backup of a few bytes."""
+    with Draft(directory, NAME) as draft:
+        draft.write(gzip.compress(PLAIN))
+        publish(draft, read_back(draft, len(PLAIN)), b"{}")
+
+
+def test_nothing_has_its_name_before_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut a name that came too early would be that of an empty file; the names come last."""
+    done: list[tuple[str, str]] = []
+    true_fsync, true_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        done.append(("fsync", os.path.realpath(f"/proc/self/fd/{descriptor}")))
+        true_fsync(descriptor)
+
+    def link(draft: Path, final: Path) -> None:
+        done.append(("link", str(draft)))
+        true_link(draft, final)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    finish(tmp_path)
+    drafts = [path for kind, path in done if kind == "link"]
+    assert len(drafts) == 3
+    assert all(("fsync", path) in done[: done.index(("link", path))] for path in drafts)
+    assert done[-1] == ("fsync", str(tmp_path.resolve()))
+
+
+def test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as a failure, so the next run must not find it and tell the opposite."""
+    true_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        true_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output"):
+        finish(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_draft_that_the_disk_does_not_let_go_makes_no_failure_of_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Of the three: both companions, and the backup itself. The next run removes what is left."""
+    true_unlink, drafts = os.unlink, []
+
+    def unlink(path: Path) -> None:
+        drafts.append(path)
+        if len(drafts) == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        true_unlink(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink)
+        finish(tmp_path)
+    assert [path.name for path in drafts[number - 1 : number]] == remove_unfinished(tmp_path)
+    assert len(list(tmp_path.glob("backup_*"))) == len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_draft_that_cannot_be_locked_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(_file: object, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="No locks"):
+        finish(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_never_write_the_same_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hosts that share the directory, in the same second, where locks of one are not seen by the other."""
+    with Draft(tmp_path, NAME) as first:
+        first.write(b"of the first one")
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+        with Draft(tmp_path, NAME) as second:
+            second.write(b"second")
+            assert second.path.read_bytes() == b"second"
+            with pytest.raises(DiskError, match="otro proceso lo sustituyó"):
+                first.publish()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
 from tests.commands.json_schemas import require_valid
 from tests.databases.lent_databases import DISCONNECTED
+from tests.disks.small_disk import MEBIBYTE, mounted_small_disk
 from tests.processes import is_alive, wait_until
 from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
@@ -354,6 +355,64 @@ def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
     assert run.exit_code == 130, str(run)
     assert not is_alive(int(begun.read_text()))
     done(sage.run(*arguments))
+
+
+@pytest.mark.parametrize("end", ["exit 2", "kill -9 $$"])
+def test_a_restore_whose_end_nobody_has_told_is_not_called_undone(
+    sage: Installation, empty_database: str, postgres: EmbeddedPostgres, end: str
+) -> None:
+    """The answer to the COMMIT was lost, or `psql` was killed before it could tell: everything is there."""
+    done(sage.run("backup", "run"))
+    programs = sage.directory / "programs"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(postgres.binaries / "pg_dump")
+    program = programs / "psql"
+    program.write_text(
+        f'#!/bin/sh\ncase "$1" in --help*) exec {postgres.binaries}/psql "$@";; esac\n'
+        f'{postgres.binaries}/psql "$@"\n{end}\n'
+    )
+    program.chmod(0o755)
+    run = sage.run("backup", "restore", "1", "--to", empty_database, BACKUP_PG_BIN=str(programs))
+    assert run.exit_code == 1, str(run)
+    (told,) = run.messages("ERROR")
+    assert "está como antes" not in told
+    assert "entró entera o no entró nada" in told
+    assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 3
+
+
+def test_a_run_whose_directory_is_gone_fills_no_disk_below_it(sage: Installation) -> None:
+    """Its disk is not mounted."""
+    done(sage.run("backup", "run"))
+    elsewhere = copies(sage).rename(copies(sage).with_name("elsewhere"))
+    run = sage.run("backup", "run")
+    assert run.exit_code == 1, str(run)
+    assert not copies(sage).exists()
+    assert "monte su disco" in run.messages("ERROR")[0]
+    elsewhere.rename(copies(sage))
+    done(sage.run("backup", "run"))
+    assert history(sage) == [(FULL, DONE), (FULL, FAILED), (DIFFERENTIAL, DONE)]
+
+
+def test_what_a_killed_run_left_takes_no_room_from_the_next_backup(sage: Installation) -> None:
+    copies(sage).mkdir()
+    with mounted_small_disk(copies(sage), MEBIBYTE):
+        left = copies(sage) / ".backup_20260302_030000_FULL.sql.gz.part"
+        left.write_bytes(bytes(MEBIBYTE))
+        done(sage.run("backup", "run"))
+        assert history(sage) == [(FULL, DONE)]
+        assert not left.exists()
+
+
+def test_what_another_user_left_unfinished_stops_no_backup_and_is_named(sage: Installation) -> None:
+    """Root's, by hand, that was killed. Whether somebody still writes it only its owner can find out."""
+    done(sage.run("backup", "run"))
+    left = copies(sage) / ".backup_20260302_030000_FULL.sql.gz.part"
+    left.touch(mode=0)
+    run = done(sage.run_as_ordinary_user("backup", "run"))
+    assert history(sage) == [(FULL, DONE), (DIFFERENTIAL, DONE)]
+    (told,) = run.messages("WARNING")
+    assert left.name in told
+    assert left.exists()
 
 
 def test_a_damaged_backup_is_never_handed_out(sage: Installation, empty_database: str) -> None:

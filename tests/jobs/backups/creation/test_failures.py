@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import mmap
 import os
@@ -198,6 +199,21 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_nothing(filled: Pair, pages_
         assert len(files_of(filled)) in (0, len((".json", ".sql.gz", ".sql.gz.sha256")))
 
 
+def test_a_disk_for_temporary_files_that_is_full_is_the_one_that_is_named(
+    filled: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("TMPDIR", "/somewhere/else")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(BackupError) as failure:
+        filled.full()
+    require_one_line(failure.value, "/somewhere/else", "(TMPDIR)", "libere espacio")
+    assert str(filled.directory) not in str(failure.value)
+    assert files_of(filled) == []
+
+
 def test_too_little_space_is_noticed_before_anything_is_written(filled: Pair) -> None:
     target = Target(filled.directory, expected_bytes=1 << 60)
     with pytest.raises(NotEnoughSpace):
@@ -241,6 +257,24 @@ def test_a_lock_that_others_hold_is_tried_again(filled: Pair, altering: psycopg2
     full = make_full(source, filled.target, filled.when(), Releasing(altering))
     filled.restore(full)
     filled.require_equal()
+
+
+class ToldToStop(threading.Event):
+    """Is set while the engine pauses."""
+
+    pauses = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses += 1
+        return True
+
+
+def test_who_is_told_to_stop_waits_for_no_lock_any_more(filled: Pair, altering: psycopg2.extensions.connection) -> None:
+    source = dataclasses.replace(filled.source, lock_wait_seconds=0.1)
+    stop = ToldToStop()
+    with pytest.raises(TablesBusy):
+        make_full(source, filled.target, filled.when(), stop)
+    assert stop.pauses == 1
 
 
 def test_a_session_that_was_lost_makes_no_backup(filled: Pair, tmp_path: Path) -> None:

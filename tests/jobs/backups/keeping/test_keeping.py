@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.errors import DamagedBackup, DiskError
-from jobs.backups.files import description_name
+from jobs.backups.files import Draft, description_name
 from jobs.backups.keeping.disposal import clean, delete, to_delete
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.check import is_backup_directory
@@ -55,6 +55,33 @@ def make_old(desk: Desk, backup: Backup) -> None:
 def silent(provider: Provider) -> Provider:
     """A provider that lists nothing."""
     return FaultyProvider(provider, [Fault("list", fail(AccessDenied("no entra")), calls=range(1, 99))])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("apuntes.sql.gz", "apuntes.sql.gz"), (OLD, FULL_NAME), (f"{OLD}.txt", f"{OLD}.txt")]
+)
+def test_a_row_that_somebody_changed_to_name_another_file_deletes_none(desk: Desk, path: str, name: str) -> None:
+    backup = desk.make()
+    other = desk.directory / path
+    other.write_text("of somebody else")
+    before = desk.local()
+    delete([replace(backup, path=other, name=name)], desk.records, lambda: None)
+    assert desk.local() == before
+
+
+def test_what_another_disk_changes_while_it_is_copied_gets_no_name_there(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = desk.make()
+    true_write = Draft.write
+
+    def write(draft: Draft, data: bytes) -> None:
+        true_write(draft, data[:-1] + bytes([data[-1] ^ 1]))
+
+    monkeypatch.setattr(Draft, "write", write)
+    with pytest.raises(DamagedBackup, match=str(tmp_path / "other")):
+        download([backup], tmp_path / "other", threading.Event())
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def deleted(desk: Desk) -> list[str]:

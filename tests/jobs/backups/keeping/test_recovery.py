@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.backups.creation.description import FORMAT, Description
+from jobs.backups.files import description_name
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import Backup, Records
@@ -47,6 +49,31 @@ def closed(*backups: Backup) -> Mapping[object, str]:
 
 def test_a_whole_file_of_a_killed_run_is_a_good_backup(cut_off: Backup) -> None:
     assert closed(cut_off) == {"seven": "finish_backup"}
+
+
+def test_a_whole_file_is_good_also_where_another_host_has_closed_its_row(cut_off: Backup) -> None:
+    """It took the job over, and could not see the file."""
+    assert closed(replace(cut_off, state="ERROR")) == {"seven": "finish_backup"}
+
+
+def test_what_a_file_here_is_says_nothing_of_another_hosts_run(cut_off: Backup) -> None:
+    """Both hosts may name the same path, each on a disk of its own."""
+    assert closed(replace(cut_off, host="sur")) == {"seven": "fail_backup"}
+
+
+@pytest.mark.parametrize(("described", "closes"), [(CONTENT, "finish_backup"), (b"another one", "fail_backup")])
+def test_a_full_one_is_whole_only_with_its_own_description(cut_off: Backup, described: bytes, closes: str) -> None:
+    """Without it no differential can be made of it, and nothing tells whether it restores."""
+    name = cut_off.name.replace("DIFF", "FULL")
+    for suffix in ("", ".sha256"):
+        cut_off.path.with_name(cut_off.name + suffix).rename(cut_off.path.with_name(name + suffix))
+    description = Description(
+        FORMAT, "20260310_030000_0123456789abcdef", name, len(CONTENT), hashlib.sha256(described).hexdigest(), "b" * 32,
+        1, 2, 3, "c" * 64, "sage", 5, "UTF8", 18, 18, 1, 1, {}, [],
+    )  # fmt: skip
+    cut_off.path.with_name(description_name(name)).write_bytes(description.to_bytes())
+    full = replace(cut_off, kind=Kind.FULL, name=name, path=cut_off.path.with_name(name), base_id=None)
+    assert closed(full) == {"seven": closes}
 
 
 def test_of_runs_within_one_second_the_last_one_made_the_file(cut_off: Backup) -> None:
