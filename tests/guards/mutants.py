@@ -5549,6 +5549,22 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a backup that names a tablespace fails its proof",
+        "jobs/backups/verification/scratch_server.py",
+        '        _make_tablespaces(url.format("scratch"), description)\n',
+        "",
+        (f"{BACKUP_TESTS}verification/test_verify.py::test_a_server_of_its_own_has_the_tablespaces",),
+    ),
+    Mutant(
+        "backups",
+        "an extension that is not installed speaks against the backup",
+        "jobs/backups/verification/restoring.py",
+        "    for pattern, advice in WHAT_THE_SERVER_LACKS:\n",
+        "    for pattern, advice in ():\n",
+        (f"{BACKUP_TESTS}verification/test_verify.py::test_what_a_server_lacks_says_nothing_against_the_backup",),
+    ),
+    Mutant(
+        "backups",
         "schemas that change places give a table the rows of another",
         "jobs/backups/reading/source.py",
         "        if any(now.get(place, name) != name for place, name in before.items()):\n",

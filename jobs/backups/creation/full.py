@@ -75,7 +75,7 @@ def _write(
         member.write(_with_refreshes_that_warn(post_data, snapshot))
         member.write(returning(pre_data))
         member.write(render("marker", id=backup_id))
-    roles = snapshot.roles()
+    roles, tablespaces = snapshot.roles(), snapshot.tablespaces()
     snapshot.require_alive()
     snapshot.session.close()  # it holds back vacuum, and reading the rest back takes a while
     contents = reading.finish(before_data + data_bytes + member.plain_bytes)
@@ -100,6 +100,7 @@ def _write(
         rows=rows.total(),
         large_objects=digests,
         roles=roles,
+        tablespaces=tablespaces,
         settings=values.settings,
         locale=values.locale,
         filenodes={str(table.oid): table.filenode for table in snapshot.tables.values()},

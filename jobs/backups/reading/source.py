@@ -101,6 +101,10 @@ class Snapshot:
         """The names of the server's roles."""
         return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]
 
+    def tablespaces(self) -> list[str]:
+        """The names of the tablespaces in which something of the database is, but for its own."""
+        return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_tablespaces")]
+
     def materialised_views(self) -> list[bytes]:
         """The names of those that hold something."""
         return [bytes(view) for (view,) in self.session.query("list_materialised_views")]

@@ -58,6 +58,7 @@ def put(desk: Desk, number: int, name: str, content: bytes) -> None:
         {"locale": {"provider": "c", "collate": "\ud800", "ctype": "C"}},
         {"roles": ["ana\0"]},
         {"roles": "ana"},
+        {"tablespaces": ["fast\0"]},
         {"server_major": "18"},
         {"rows": True},
         {"data_start": -1},
