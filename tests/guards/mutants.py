@@ -5565,6 +5565,33 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a differential stops at an identity whose column is not null by half",
+        "jobs/backups/statements/suspend.sql",
+        "WHERE i.indisreplident AND t.relreplident = 'i'",
+        "WHERE false",
+        (f"{EXACT}test_the_identity_of_a_replica_may_be_a_column_that_is_not_null_by_half",),
+    ),
+    Mutant(
+        "backups",
+        "a proof on a given server leaves a database with subscriptions there",
+        "jobs/backups/statements/drop_scratch_database.sql",
+        "\\if :subscribes\n",
+        "\\if false\n",
+        (
+            f"{BACKUP_TESTS}verification/test_scratch_databases.py::"
+            "test_a_database_on_a_given_server_is_dropped_with_its_subscriptions",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "amounts in a range are read by the wrong locale",
+        "jobs/backups/queries/describe_values.sql",
+        "WHERE r.rngsubtype = made.oid",
+        "WHERE false",
+        (f"{BACKUP_TESTS}creation/test_descriptions.py::test_how_amounts_are_written_is_described_wherever_they_are",),
+    ),
+    Mutant(
+        "backups",
         "schemas that change places give a table the rows of another",
         "jobs/backups/reading/source.py",
         "        if any(now.get(place, name) != name for place, name in before.items()):\n",
