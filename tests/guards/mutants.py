@@ -5578,8 +5578,7 @@ BACKUPS = (
         "\\if :subscribes\n",
         "\\if false\n",
         (
-            f"{BACKUP_TESTS}verification/test_scratch_databases.py::"
-            "test_a_database_on_a_given_server_is_dropped_with_its_subscriptions",
+            "tests/jobs/backups/verification/test_scratch_databases.py::test_a_database_on_a_given_server_is_dropped_with_its_subscriptions",
         ),
     ),
     Mutant(
@@ -5589,6 +5588,14 @@ BACKUPS = (
         "WHERE r.rngsubtype = made.oid",
         "WHERE false",
         (f"{BACKUP_TESTS}creation/test_descriptions.py::test_how_amounts_are_written_is_described_wherever_they_are",),
+    ),
+    Mutant(
+        "backups",
+        "nobody hears what pg_dump warns of",
+        "jobs/backups/reading/dump.py",
+        "for line in lines if WARNING in line)",
+        "for line in lines if False)",
+        (f"{BACKUP_FAILURES}test_what_pg_dump_leaves_out_and_warns_of_is_reported",),
     ),
     Mutant(
         "backups",

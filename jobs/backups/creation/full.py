@@ -58,7 +58,7 @@ def _write(
     snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
 ) -> BackupFile:
     values = snapshot.values()
-    pre_data, post_data = definitions(snapshot.shared, interruption)
+    pre_data, post_data, warnings = definitions(snapshot.shared, interruption)
     with GzipMember(draft) as member:
         member.write(render("full_head", id=backup_id))
         member.write(render("session", settings=settings_as_statements(values.settings)))
@@ -109,7 +109,7 @@ def _write(
     publish(draft, contents, text)
     return BackupFile(
         Kind.FULL, draft.final, backup_id, contents, len(rows), rows.total(), reason=reason,
-        description_sha256=hashlib.sha256(text).hexdigest(), remarks=remarks,
+        description_sha256=hashlib.sha256(text).hexdigest(), remarks=(*warnings, *remarks),
     )  # fmt: skip
 
 
