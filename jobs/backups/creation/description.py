@@ -77,6 +77,8 @@ class Description:
     """`None` in older descriptions."""
     filenodes: Mapping[str, int] = field(default_factory=dict)
     """The filenode of each table, by its oid. If it has another one now, it was rewritten, and rows may have moved."""
+    tablespaces: Sequence[str] = field(default_factory=list)
+    """Those that the database names: a scratch server needs them, too."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for values that no description has: some of them become parts of statements."""
@@ -89,8 +91,8 @@ class Description:
         for name, digest in self.large_objects.items():
             _require_text(name, digest)
         _require_text(*self.settings.values())
-        for role in self.roles:
-            _require_text(role, may_be_of_another_encoding=True)
+        for name in (*self.roles, *self.tablespaces):
+            _require_text(name, may_be_of_another_encoding=True)
 
     def to_bytes(self) -> bytes:
         """As the file holds it."""

@@ -166,7 +166,7 @@ class _Making:
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
     def write(self, draft: Draft, differential_id: str) -> BackupFile:
-        pre_data, post_data = definitions(self.snapshot.shared, self.interruption)
+        pre_data, post_data, warnings = definitions(self.snapshot.shared, self.interruption)
         if fingerprint(pre_data, post_data) != self.description.fingerprint:
             raise FullBackupNeeded("cambió el esquema de la base de datos desde el último completo")
         deletions, rows, rest = (_Spool(self.directory, self.stack) for _ in range(3))
@@ -202,7 +202,7 @@ class _Making:
         publish(draft, contents, None)
         return BackupFile(
             Kind.DIFFERENTIAL, draft.final, differential_id, contents, len(self.rows), self.rows.total(),
-            base=self.base.name, remarks=remarks,
+            base=self.base.name, remarks=(*warnings, *remarks),
         )  # fmt: skip
 
     def _write_head(self, member: GzipMember, differential_id: str) -> None:

@@ -58,7 +58,7 @@ def _write(
     snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
 ) -> BackupFile:
     values = snapshot.values()
-    pre_data, post_data = definitions(snapshot.shared, interruption)
+    pre_data, post_data, warnings = definitions(snapshot.shared, interruption)
     with GzipMember(draft) as member:
         member.write(render("full_head", id=backup_id))
         member.write(render("session", settings=settings_as_statements(values.settings)))
@@ -75,7 +75,7 @@ def _write(
         member.write(_with_refreshes_that_warn(post_data, snapshot))
         member.write(returning(pre_data))
         member.write(render("marker", id=backup_id))
-    roles = snapshot.roles()
+    roles, tablespaces = snapshot.roles(), snapshot.tablespaces()
     snapshot.require_alive()
     snapshot.session.close()  # it holds back vacuum, and reading the rest back takes a while
     contents = reading.finish(before_data + data_bytes + member.plain_bytes)
@@ -100,6 +100,7 @@ def _write(
         rows=rows.total(),
         large_objects=digests,
         roles=roles,
+        tablespaces=tablespaces,
         settings=values.settings,
         locale=values.locale,
         filenodes={str(table.oid): table.filenode for table in snapshot.tables.values()},
@@ -108,7 +109,7 @@ def _write(
     publish(draft, contents, text)
     return BackupFile(
         Kind.FULL, draft.final, backup_id, contents, len(rows), rows.total(), reason=reason,
-        description_sha256=hashlib.sha256(text).hexdigest(), remarks=remarks,
+        description_sha256=hashlib.sha256(text).hexdigest(), remarks=(*warnings, *remarks),
     )  # fmt: skip
 
 

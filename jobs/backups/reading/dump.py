@@ -42,6 +42,7 @@ MOST_COMPLAINT_BYTES = 256 * 1024 * 1024
 """A hundred times what it says of a database of many tables."""
 
 ERROR = " error: "
+WARNING = " warning: "
 LOCK_WAIT_SECONDS = 60
 FIRST_WITH_LARGE_OBJECTS = 16
 """The version from which on `--no-blobs` is called `--no-large-objects`."""
@@ -81,8 +82,11 @@ def environment(address: ProgramAddress) -> dict[str, str]:
     return {**kept, "PGTZ": "UTC", **({"PGPASSWORD": password} if password else {})}
 
 
-def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes]:
-    """The sections before and after the rows: they describe tables, and so fit into memory.
+def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """The sections before and after the rows, and remarks in Spanish: they describe tables, and so fit into memory.
+
+    `pg_dump` ends with 0 also if it left something out and warned of it, such as subscriptions that only a superuser
+    may read. Of each section it reads all definitions, and warns of the same.
 
     Both are read before the rows, at once: a session that wants to change a table meanwhile waits, and a `pg_dump` that
     begins later would wait behind it. Where a server has no room for the locks of both, they are read in turn. Raises
@@ -90,10 +94,12 @@ def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[
     """
     try:
         with started(shared, "pre-data") as pre_data, started(shared, "post-data") as post_data:
-            return b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))
+            before, after = b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))
+            return before, after, pre_data.warnings()
     except TooManyLocks:
-        pre_data_in_turn = b"".join(dumped(shared, "pre-data", interruption))
-        return pre_data_in_turn, b"".join(dumped(shared, "post-data", interruption))
+        with started(shared, "pre-data") as pre_data:
+            before, warnings = b"".join(pre_data.blocks(interruption)), pre_data.warnings()
+        return before, b"".join(dumped(shared, "post-data", interruption)), warnings
 
 
 def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) -> Iterator[bytes]:
@@ -121,6 +127,11 @@ class Dump:
             yield block
         code = self.process.wait()
         _require_success(code, complaints_in(self.complaints), tail)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What it warned of, once it has ended."""
+        lines = [" ".join(line.split()) for line in complaints_in(self.complaints).splitlines()]
+        return tuple(f"pg_dump avisa: {one_line(line.partition(WARNING)[2])}" for line in lines if WARNING in line)
 
     def _blocks(self, descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
         """Until the pipe ends, or `pg_dump` has ended and nothing is left in it: what it started may hold it open."""

@@ -101,6 +101,10 @@ class Snapshot:
         """The names of the server's roles."""
         return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]
 
+    def tablespaces(self) -> list[str]:
+        """The names of the tablespaces in which something of the database is, but for its own."""
+        return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_tablespaces")]
+
     def materialised_views(self) -> list[bytes]:
         """The names of those that hold something."""
         return [bytes(view) for (view,) in self.session.query("list_materialised_views")]
@@ -114,8 +118,24 @@ class Snapshot:
         return values_of(self.session)
 
     def require_alive(self) -> None:
-        """Raise a `DatabaseError` unless the locks and the snapshot were held until now."""
-        self.session.query("is_alive")
+        """End the snapshot, which held until now: the session sees the present from here on.
+
+        Raises `TablesBusy` when a schema or a value of an enum was renamed meanwhile, which no lock prevents: rows may
+        be those of another table, or have labels that their type has not. Raises a `DatabaseError` unless the locks
+        were held until now.
+        """
+        before = self._names()
+        self.session.begin_read_only()
+        now = self._names()
+        if any(now.get(place, name) != name for place, name in before.items()):
+            raise TablesBusy(
+                "se renombró un esquema o un valor de un enum mientras se leían las filas: pueden ser de otra tabla; "
+                "vuelva a intentarlo cuando termine"
+            )
+
+    def _names(self) -> dict[tuple[int, int], bytes]:
+        """The names of schemas and the labels of enums, by their catalogue and oid, as the session sees them."""
+        return {(catalogue, oid): bytes(name) for catalogue, oid, name in self.session.query("list_names")}
 
 
 @contextlib.contextmanager

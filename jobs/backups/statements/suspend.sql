@@ -66,6 +66,17 @@ BEGIN
     WHERE x.has_deletions AND EXISTS (SELECT FROM pg_catalog.pg_publication)
       AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (
              SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate))
+    UNION ALL  -- the columns of an identity must have their NOT NULL, also one that is not valid and is set aside below
+    SELECT 4, t.oid, '', pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', t.oid::pg_catalog.regclass),
+      pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY USING INDEX %I', t.oid::pg_catalog.regclass, n.relname)
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class n ON n.oid = i.indexrelid JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+    WHERE i.indisreplident AND t.relreplident = 'i' AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
+      AND EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                  WHERE c.conrelid = t.oid AND c.contype = 'n' AND NOT c.convalidated AND c.conkey[1] = ANY (i.indkey::int2[]))
+      AND t.oid IN (WITH RECURSIVE down (oid) AS (
+                      SELECT a.rel::oid FROM pg_temp.janitor_above a
+                      UNION SELECT h.inhrelid FROM pg_catalog.pg_inherits h JOIN down ON down.oid = h.inhparent)
+                    SELECT down.oid FROM down)
     UNION ALL
     SELECT 5, k.rel, k.name::text, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', k.rel::pg_catalog.regclass, k.name),
       pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.rel::pg_catalog.regclass, k.name, k.definition)

@@ -66,6 +66,23 @@ WHAT_TO_DO = (
 )
 """What an operator can do when the server refuses. PostgreSQL 15 and older ask for membership instead."""
 
+WHAT_THE_SERVER_LACKS = (
+    (
+        r'ERROR: [^·]+ · DETAIL: Tablespace "(?P<name>.+?)" does not exist',
+        'créelo en ese servidor: CREATE TABLESPACE "{name}" LOCATION …',
+    ),
+    (r'ERROR: extension "(?P<name>.+?)" is not available', "instale en ese servidor el paquete de la extensión {name}"),
+    (
+        r'ERROR: could not access file "(?P<name>.+?)"',
+        "instale en ese servidor el paquete que trae la biblioteca {name}",
+    ),
+    (
+        r"ERROR: (?:compression method \w+ not supported|could not create locale|[^·]+ not supported in this build)",
+        "use un servidor que lo tenga, como el original (backup verify --server URL, o restore --to URL)",
+    ),
+)
+"""What says nothing against what was being restored; what follows an error may quote rows."""
+
 STATEMENT = "STATEMENT:"
 """How `psql` begins to repeat the statement that failed. It follows the error, and may have many lines."""
 
@@ -165,6 +182,9 @@ def _raise_failure(code: int, user: str, owner: str, text: str) -> None:
         raise EndUnknown(f"{text}: lo mató una señal; mire si falta memoria (dmesg)")
     if FULL_DISK_OF_SERVER in text:
         raise NoScratchServer(f"{text}: el servidor no tiene sitio; libérelo o use otro")
+    for pattern, advice in WHAT_THE_SERVER_LACKS:
+        if (lack := re.search(pattern, text)) is not None:
+            raise NoScratchServer(f"{text}: {advice.format(**lack.groupdict())}")
     if "max_locks_per_transaction" in text:
         raise RestoreFailed(f"{text}: súbalo en ese servidor, o restaure a mano con gunzip y psql")
     for pattern, advice in WHAT_TO_DO:

@@ -55,6 +55,7 @@ BYTES_PER_PLAIN_BYTE = 2
 """How much a restored database takes, with its indexes, for each byte of its rows as text: a rough guess."""
 
 IN_C = b"LOCALE 'C'"
+ALLOW_TABLESPACES_WITHIN = b"SET allow_in_place_tablespaces = on"
 PROVIDERS = {"c": b"libc", "i": b"icu", "b": b"builtin"}
 FIRST_WITH_LOCALE_PROVIDERS = 15
 BYTES_OF_A_CLUSTER = 100 * 1024 * 1024
@@ -114,6 +115,7 @@ def scratch_database(programs: Programs, description: Description, interruption:
     with guarded(OWN_SERVER, arguments, going_on, inherited, _confinement(programs)) as directory:
         url = f"postgresql://{SUPERUSER}@/{{}}?host={quote(directory, safe='')}"
         _prepare(url.format("postgres"), "scratch", description)
+        _make_tablespaces(url.format("scratch"), description)
         yield url.format("scratch")
 
 
@@ -159,6 +161,14 @@ def _prepare(server_url: str, name: str, description: Description) -> None:
         settings = {setting: literal(value.encode()) for setting, value in description.settings.items()}
         parts = (render("scratch_setting", name=name, setting=part, value=settings[part]) for part in settings)
         _run(server_url, parts)
+
+
+def _make_tablespaces(scratch_url: str, description: Description) -> None:
+    """Make them within the data directory, which PostgreSQL allows since 2022."""
+    names = [name.encode("utf-8", "surrogateescape").replace(b'"', b'""') for name in description.tablespaces]
+    if names:
+        allowed = [b"SET client_encoding = " + literal(description.encoding.encode()), ALLOW_TABLESPACES_WITHIN]
+        _run(scratch_url, [*allowed, *(render("create_tablespace", name=b'"' + name + b'"') for name in names)])
 
 
 def _options(locale: Locale, server_major: int) -> bytes:

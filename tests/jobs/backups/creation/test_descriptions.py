@@ -23,6 +23,7 @@ from jobs.backups.verification.proving import verify
 from providers import build_provider
 from providers.sources import BytesSource
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk, recipient_of
+from tests.jobs.backups.pairs import Pair
 
 PROGRAM = "UTF8';\n\\! id > /tmp/ran\n--"
 BESIDE = description_name(FULL_NAME)
@@ -58,6 +59,7 @@ def put(desk: Desk, number: int, name: str, content: bytes) -> None:
         {"locale": {"provider": "c", "collate": "\ud800", "ctype": "C"}},
         {"roles": ["ana\0"]},
         {"roles": "ana"},
+        {"tablespaces": ["fast\0"]},
         {"server_major": "18"},
         {"rows": True},
         {"data_start": -1},
@@ -72,6 +74,21 @@ def test_what_no_backup_is_described_by_is_refused(tmp_path: Path, fields: dict[
     path.write_bytes(changed(**fields))
     with pytest.raises(FullBackupNeeded, match="dañado"):
         read_description(path)
+
+
+def test_how_amounts_are_written_is_described_wherever_they_are(pair: Pair) -> None:
+    """In domains, arrays and ranges, and in those of these."""
+    pair.change(
+        "CREATE DOMAIN price AS money",
+        "CREATE DOMAIN low_price AS price",
+        "CREATE TYPE price_range AS RANGE (subtype = money)",
+        "CREATE TABLE a (b integer)",
+    )
+    for kind in ("integer[]", "money", "low_price", "price[]", "price_range", "price_multirange", "price_range[]"):
+        pair.change(f"ALTER TABLE a ALTER b TYPE {kind} USING NULL")
+        full = pair.full()
+        settings = read_description(pair.directory / description_name(full.path.name)).settings
+        assert ("lc_monetary" in settings) == (kind != "integer[]"), kind
 
 
 def test_another_description_at_the_provider_is_not_fetched(

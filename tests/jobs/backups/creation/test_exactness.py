@@ -89,6 +89,25 @@ def test_rows_may_break_constraints_that_are_not_valid(
     )
 
 
+@pytest.mark.parametrize("is_owner", [False, True])
+def test_the_identity_of_a_replica_may_be_a_column_that_is_not_null_by_half(
+    new_pair: Callable[..., Pair], is_owner: bool
+) -> None:
+    """Its NOT NULL, of the table or inherited, is not valid: it cannot be set aside while the identity needs it."""
+    pair = new_pair(is_owner=is_owner)
+    tables = ("plain", "child")
+    pair.change(
+        "CREATE TABLE plain (x integer, y integer)",
+        "CREATE TABLE parent (x integer, y integer)",
+        "CREATE TABLE child () INHERITS (parent)",
+        *(f"INSERT INTO {table} SELECT g, g FROM generate_series(1, 20) g" for table in tables),  # noqa: S608
+        *(f"CREATE UNIQUE INDEX {table}_x ON {table} (x)" for table in tables),
+        *(f"ALTER TABLE {table} ADD CONSTRAINT filled NOT NULL x NOT VALID" for table in ("plain", "parent")),
+        *(f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX {table}_x" for table in tables),
+    )
+    require_exact(pair, *(f"DELETE FROM {table} WHERE x = 3" for table in tables))  # noqa: S608
+
+
 def test_event_triggers_write_nothing_while_a_superuser_restores(pair: Pair) -> None:
     """Neither on what a differential makes for itself, nor on large objects."""
     states = {"usual": "", "always": "ALWAYS", "replica": "REPLICA"}

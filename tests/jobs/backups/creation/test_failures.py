@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -38,7 +38,7 @@ from jobs.backups.result import BackupFile
 from sql.errors import DatabaseUnavailable
 from tests.disks.small_disk import mounted_small_disk
 from tests.jobs.backups.lying_programs import IS_OF_ANOTHER_DATABASE, LIES, lying_programs
-from tests.jobs.backups.pairs import FIRST, Pair
+from tests.jobs.backups.pairs import FIRST, Pair, run
 
 MEBIBYTE = 1024 * 1024
 PAGE_BYTES = mmap.PAGESIZE
@@ -387,3 +387,22 @@ def test_a_row_of_any_length_takes_little_memory(filled: Pair) -> None:
         tracemalloc.stop()
     assert full.rows == 1001
     assert peak_bytes < 40 * MEBIBYTE
+
+
+@pytest.mark.parametrize("is_differential", [False, True])
+def test_what_pg_dump_leaves_out_and_warns_of_is_reported(new_pair: Callable[..., Pair], is_differential: bool) -> None:
+    """It ends with 0: only a superuser may read subscriptions."""
+    pair = new_pair(is_owner=True)
+    subscribe = (
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p WITH (connect = false, slot_name = NONE)"
+    )
+    run(pair.source.database_url, subscribe)
+    pair.backed_up_by_owner = True
+    try:
+        full = pair.full()
+        made = pair.differential(full) if is_differential else full
+    finally:
+        pair.backed_up_by_owner = False
+        run(pair.source.database_url, "DROP SUBSCRIPTION s")
+    (remark,) = made.remarks
+    assert remark == "pg_dump avisa: subscriptions not dumped because current user is not a superuser"

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
+import pytest
 
+from jobs.backups.engine import make_differential, make_full
 from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair, normal
 
@@ -72,3 +74,49 @@ def test_a_backup_beside_writers_is_its_snapshot(pair: Pair, tmp_path: Path) -> 
         differential = pair.differential(full)
     pair.restore(full, differential)
     assert pair.contents(pair.names[1]) == list(normal(reference.read_bytes()))
+
+
+ONCE = (
+    '[ ! -e {script} ] || {{ mv {script} {script}.done; {psql} -qX -v ON_ERROR_STOP=1 -f {script}.done "{url}"; }}; '
+    'exec "$true" "$@"'
+)
+"""Somebody else runs a script right before the rows are read for the first time."""
+
+SWAP = (
+    "ALTER SCHEMA blue RENAME TO other; ALTER SCHEMA green RENAME TO blue; ALTER SCHEMA other RENAME TO green; "
+    "UPDATE blue.t SET v = 'green and blue'"
+)
+
+
+class Impatient(threading.Event):
+    """Tries again at once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("renaming", "is_differential"),
+    [(SWAP, False), (SWAP, True), ("ALTER TYPE mood RENAME VALUE 'sad' TO 'glum'", False)],
+)
+def test_what_is_renamed_meanwhile_gives_no_table_the_rows_of_another(
+    pair: Pair, tmp_path: Path, renaming: str, is_differential: bool
+) -> None:
+    """No lock prevents it, neither of schemas that change places nor of an enum's values: it is made again."""
+    pair.change(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+        *(f"CREATE SCHEMA {name}; CREATE TABLE {name}.t (v text, m mood)" for name in ("blue", "green")),
+        *(f"INSERT INTO {name}.t SELECT '{name}', 'sad' FROM generate_series(1, 9)" for name in ("blue", "green")),  # noqa: S608
+    )
+    made = [pair.full()] if is_differential else []
+    script = tmp_path / "renaming.sql"
+    script.write_text(renaming)
+    lie = ONCE.format(script=script, psql=pair.binaries / "psql", url=pair.source_url)
+    pair.use_programs(lying_programs(pair.binaries, tmp_path / "programs", "data", lie))
+    if is_differential:
+        made.append(make_differential(pair.source, pair.target, made[0].path, pair.when(), Impatient()))
+    else:
+        made.append(make_full(pair.source, pair.target, pair.when(), Impatient()))
+    assert not script.exists()
+    pair.restore(*made)
+    pair.require_equal()

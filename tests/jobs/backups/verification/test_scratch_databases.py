@@ -152,6 +152,20 @@ def test_a_database_on_a_given_server_proves_the_backup_and_is_dropped(
     assert left_on(postgres) == []
 
 
+def test_a_database_on_a_given_server_is_dropped_with_its_subscriptions(
+    pair: Pair, description: Description, postgres: EmbeddedPostgres
+) -> None:
+    """They keep it from being dropped. The slot elsewhere is that of the original: nobody asks for it."""
+    programs = find_programs(18, "18", pair.binaries)
+    with scratch_database_on(postgres.database_url, programs, description, threading.Event()) as url:
+        run(
+            url,
+            "CREATE SUBSCRIPTION \"it's\" CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p "
+            "WITH (connect = false, slot_name = 'of_the_original')",
+        )
+    assert left_on(postgres) == []
+
+
 def test_a_database_on_a_given_server_is_dropped_after_a_kill(
     pair: Pair, description: Description, postgres: EmbeddedPostgres
 ) -> None:

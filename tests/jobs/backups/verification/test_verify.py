@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from jobs.backups.creation.compression import note_nothing
 from jobs.backups.creation.description import read_description
 from jobs.backups.errors import NoScratchServer, NotProven
 from jobs.backups.reading.programs import find_programs
 from jobs.backups.result import BackupFile
+from jobs.backups.verification.restoring import restore
 from jobs.backups.verification.scratch_server import scratch_database
 from jobs.backups.verification.verify import Proof, prove
 from tests.jobs.backups.pairs import Pair
@@ -40,6 +47,41 @@ def test_a_backup_is_proven_in_a_server_of_its_own(filled: Pair) -> None:
     filled.change_by_script("odd_changes")
     differential = filled.differential(full)
     assert proven(filled, full, differential).rows == differential.rows
+
+
+def test_a_server_of_its_own_has_the_tablespaces(new_pair: Callable[..., Pair]) -> None:
+    """Also one whose name is a text in the encoding of its database alone."""
+    pair = new_pair(locale="C", encoding="LATIN1")
+    name = f'"r\xe1pido ""{pair.names[0]}"""'
+    options = "-c allow_in_place_tablespaces=on"
+    with closing(psycopg2.connect(pair.source_url, options=options, client_encoding="LATIN1")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLESPACE {name} LOCATION ''")
+            cursor.execute(f"CREATE TABLE a (b integer) TABLESPACE {name}")
+            cursor.execute(f"CREATE TABLE c (d integer); CREATE INDEX ON c (d) TABLESPACE {name}")
+            assert proven(pair, pair.full(), None).tables == 2
+            cursor.execute("DROP TABLE a, c")
+            cursor.execute(f"DROP TABLESPACE {name}")
+
+
+@pytest.mark.parametrize(
+    ("statement", "advice"),
+    [
+        ("SET default_tablespace = nowhere", 'CREATE TABLESPACE "nowhere"'),
+        ("CREATE EXTENSION of_elsewhere", "paquete de la extensión of_elsewhere"),
+        ("CREATE FUNCTION f() RETURNS integer LANGUAGE c AS '$libdir/of_elsewhere'", "la biblioteca of_elsewhere"),
+    ],
+)
+def test_what_a_server_lacks_says_nothing_against_the_backup(
+    pair: Pair, tmp_path: Path, statement: str, advice: str
+) -> None:
+    """A backup of an older version names no tablespaces, and of a given server the operator takes care."""
+    file = tmp_path / "backup.sql.gz"
+    file.write_bytes(gzip.compress(f"{statement};\n".encode()))
+    programs = find_programs(18, "18", pair.binaries)
+    with pytest.raises(NoScratchServer, match=re.escape(advice)):
+        restore(programs, pair.restored_url, file, threading.Event(), note_nothing)
 
 
 @pytest.mark.parametrize(
