@@ -39,8 +39,8 @@ from jobs.report import TickReport
 from jobs.schedule import Daily
 from sql.errors import DatabaseError, DatabaseUnavailable
 
-ROWS = "backup:rows"
-"""The cause of what counting the rows has shown."""
+DAMAGED_INDEX = "backup:damaged_index"
+"""The cause that is noted when a count by an index gives another number than the table has."""
 
 SCHEDULER = "SCHEDULER"
 ENDINGS = {Kind.FULL: FULL, Kind.DIFFERENTIAL: DIFFERENTIAL}
@@ -258,12 +258,10 @@ class _Run:
 
     def _note_remarks(self, made: BackupFile) -> None:
         for remark in made.remarks:
-            self.context.say("backup_remark", f"{made.path.name}: {remark.text}", logging.WARNING)
-        if made.remarks:
-            state = "needs_person" if any(remark.needs_person for remark in made.remarks) else "degraded"
-            self.context.notify(ROWS, state, " · ".join(remark.text for remark in made.remarks))
-        else:
-            self.context.notify(ROWS, "ok", "La base de datos tiene los registros que volcó pg_dump, contados aparte")
+            self.context.say("backup_remark", one_line(f"{made.path.name}: {remark.text}"), logging.WARNING)
+        to_mend = [remark.text for remark in made.remarks if remark.needs_person]
+        state, text = ("needs_person", " · ".join(to_mend)) if to_mend else ("ok", "Ningún índice carece de entradas")
+        self.context.notify(DAMAGED_INDEX, state, one_line(text))
 
     def note_lost_database(self, report: TickReport) -> None:
         """The run ends as if it had no database, unless another database is being backed up."""

@@ -19,6 +19,7 @@ from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
 from jobs.backups.reading.programs import Programs, complaints_in, file_for_complaints, inherited_environment
+from jobs.backups.result import Remark
 from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS
 from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
@@ -82,8 +83,8 @@ def environment(address: ProgramAddress) -> dict[str, str]:
     return {**kept, "PGTZ": "UTC", **({"PGPASSWORD": password} if password else {})}
 
 
-def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """The sections before and after the rows, and remarks in Spanish: they describe tables, and so fit into memory.
+def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes, tuple[Remark, ...]]:
+    """The sections before and after the rows, which fit into memory as they describe tables, and what was warned of.
 
     `pg_dump` ends with 0 also if it left something out and warned of it, such as subscriptions that only a superuser
     may read. Of each section it reads all definitions, and warns of the same.
@@ -128,10 +129,10 @@ class Dump:
         code = self.process.wait()
         _require_success(code, complaints_in(self.complaints), tail)
 
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[Remark, ...]:
         """What it warned of, once it has ended."""
         lines = [" ".join(line.split()) for line in complaints_in(self.complaints).splitlines()]
-        return tuple(f"pg_dump avisa: {one_line(line.partition(WARNING)[2])}" for line in lines if WARNING in line)
+        return tuple(Remark(f"pg_dump avisa: {line.partition(WARNING)[2]}") for line in lines if WARNING in line)
 
     def _blocks(self, descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
         """Until the pipe ends, or `pg_dump` has ended and nothing is left in it: what it started may hold it open."""

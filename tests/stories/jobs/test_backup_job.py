@@ -146,7 +146,7 @@ def test_an_index_that_lacks_rows_is_told_until_it_is_rebuilt(sage: Installation
     (warning,) = run.messages("WARNING")
     assert 'un índice de "public"."broad" no tiene tantas entradas' in warning
     assert history(sage) == [(FULL, DONE)]
-    causes = "SELECT state FROM janitor_causes WHERE cause = 'backup:rows'"
+    causes = "SELECT state FROM janitor_causes WHERE cause = 'backup:damaged_index'"
     assert sage.rows(causes) == [{"state": "needs_person"}]
     sage.execute("REINDEX TABLE broad")
     assert done(sage.run("backup", "run")).messages("WARNING") == []

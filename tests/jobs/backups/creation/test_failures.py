@@ -405,4 +405,4 @@ def test_what_pg_dump_leaves_out_and_warns_of_is_reported(new_pair: Callable[...
         pair.backed_up_by_owner = False
         run(pair.source.database_url, "DROP SUBSCRIPTION s")
     (remark,) = made.remarks
-    assert remark == "pg_dump avisa: subscriptions not dumped because current user is not a superuser"
+    assert remark.text == "pg_dump avisa: subscriptions not dumped because current user is not a superuser"
