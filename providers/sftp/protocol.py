@@ -250,7 +250,11 @@ class SftpSession:
 
     def _greet(self) -> dict[bytes, bytes]:
         self._enqueue(struct.pack(">IBI", 5, PacketType.INIT, 3))
-        self._flush()
+        try:
+            self._flush()
+        except SessionLost:
+            if not self._channel.closed:
+                raise  # else the account's shell has ended already, and what it printed can still be read
         now = time.monotonic()
         while (packet := self._first_packet()) is None:
             self._receive_bytes(now)

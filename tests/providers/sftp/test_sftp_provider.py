@@ -46,6 +46,8 @@ from providers.errors import (
 from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.sftp import sessions as sftp_sessions
 from providers.sftp import ssh
+from providers.sftp.packets import SessionLost
+from providers.sftp.protocol import Pulse, SftpSession
 from providers.sftp.provider import SftpProvider
 from providers.sftp.ssh import CommandFailed, SshConnection, SshSettings
 from providers.sources import BytesSource
@@ -533,6 +535,41 @@ def test_a_shell_that_prints_and_ends_is_named(make_provider: MakeProvider) -> N
     server.lines.append(f"ForceCommand {script}")
     with server, pytest.raises(ProviderUnavailable, match="la shell de la cuenta escribió un texto y terminó"):
         make_provider(server, base_path=server.new_directory()).check()
+
+
+class EndedChannel:
+    """As paramiko has it: nothing can be sent any more, and what came before the end can be read."""
+
+    closed = True
+
+    def __init__(self, *received: bytes) -> None:
+        self._received = list(received)
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Nothing is waited for."""
+
+    def close(self) -> None:
+        """It is closed."""
+
+    def send(self, _data: bytes, /) -> int:
+        """Raise what paramiko raises."""
+        raise OSError("Socket is closed")
+
+    def recv(self, _nbytes: int, /) -> bytes:
+        """The next part; nothing at the end."""
+        return self._received.pop(0) if self._received else b""
+
+
+@pytest.mark.parametrize(
+    ("received", "told"),
+    [
+        ((b"This account is ", b"not available.\n"), "la shell de la cuenta escribió un texto y terminó"),
+        ((), "cerró la"),
+    ],
+)
+def test_a_shell_that_ended_before_anything_was_sent_is_named(received: tuple[bytes, ...], told: str) -> None:
+    with pytest.raises(SessionLost, match=told):
+        SftpSession(EndedChannel(*received), Pulse(time.monotonic()), 5, 5)
 
 
 PROGRAMS = f"""#!/bin/sh
