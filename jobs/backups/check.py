@@ -7,7 +7,6 @@ from pathlib import Path
 
 from config.settings import Settings
 from config.text.times import Clock
-from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import BackupError
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.keeping.summary import SUBJECT, findings
@@ -17,6 +16,7 @@ from jobs.backups.reading.programs import find_programs
 from jobs.backups.reading.source import VERSIONS_PER_MAJOR
 from jobs.backups.records import Records
 from jobs.backups.settings import BackupSettings
+from jobs.backups.templates import QUERIES
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
 from sql.errors import DatabaseError, SchemaError

@@ -5526,7 +5526,7 @@ OLD_CHAINS = (
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
 CLAIMS = f"{BACKUP_TESTS}offsite/test_claims.py::"
-DESCRIPTIONS = f"{BACKUP_TESTS}creation/test_descriptions.py::"
+DESCRIPTIONS = f"{BACKUP_TESTS}files/test_descriptions.py::"
 REBUILDING = f"{BACKUP_TESTS}offsite/test_rebuilding.py::"
 LEADS_ELSEWHERE = f"{OFF_SITE}test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored"
 STAYS_IN_PLAIN = "test_what_another_installation_stored_in_place_of_the_plain_copy_stays_when_encryption_begins"
@@ -5539,7 +5539,7 @@ OWN_RIGHTS = f"{EXACT}test_an_owner_restores_what_it_took_its_own_rights_from"
 BACKSLASHES = f"{EXACT}test_backslashes_are_no_escapes_whatever_the_database_says"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
 BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_has_no_exact_differential_becomes_a_full_backup"
-ON_THE_DISK = f"{BACKUP_TESTS}test_files.py::test_what_is_on_the_disk_is_what_was_written"
+ON_THE_DISK = f"{BACKUP_TESTS}files/test_files.py::test_what_is_on_the_disk_is_what_was_written"
 
 BACKUPS = (
     Mutant(
@@ -5590,7 +5590,7 @@ BACKUPS = (
         "jobs/backups/queries/describe_values.sql",
         "WHERE r.rngsubtype = made.oid",
         "WHERE false",
-        (f"{BACKUP_TESTS}creation/test_descriptions.py::test_how_amounts_are_written_is_described_wherever_they_are",),
+        (f"{BACKUP_TESTS}files/test_descriptions.py::test_how_amounts_are_written_is_described_wherever_they_are",),
     ),
     Mutant(
         "backups",
@@ -5619,7 +5619,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what lies beside a backup stays where the backup found no room",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "            undoing.callback(draft.final.unlink, missing_ok=True)\n",
         "",
         (f"{BACKUP_FAILURES}test_a_disk_that_is_full_at_the_very_end_leaves_nothing",),
@@ -5731,7 +5731,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what was written is not compared with what the disk gives back",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        if self._inflated_bytes != plain_bytes:\n",
         "        if self._inflated_bytes < 0:\n",
         (ON_THE_DISK,),
@@ -5755,39 +5755,39 @@ BACKUPS = (
     Mutant(
         "backups",
         "what lies beside a backup has its name before it is on the disk",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "                os.fsync(draft.file.fileno())\n",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
     ),
     Mutant(
         "backups",
         "a backup has its name before it is on the disk",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        self._draft.sync()\n",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
     ),
     Mutant(
         "backups",
         "nobody waits for the names of a backup to be on the disk",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        sync_directory(directory)\n        undoing.pop_all()\n",
         "        undoing.pop_all()\n",
-        (f"{BACKUP_TESTS}test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
     ),
     Mutant(
         "backups",
         "two hosts write the same draft",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "os.O_EXCL | ",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_two_never_write_the_same_draft",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_two_never_write_the_same_draft",),
     ),
     Mutant(
         "backups",
         "who is told to stop tries again",
-        "jobs/backups/engine.py",
+        "jobs/backups/creation/make.py",
         "            if interruption.wait(PAUSE_SECONDS):\n                raise\n",
         "            interruption.wait(PAUSE_SECONDS)\n",
         (f"{BACKUP_FAILURES}test_who_is_told_to_stop_waits_for_no_lock_any_more",),
@@ -5845,31 +5845,31 @@ BACKUPS = (
     Mutant(
         "backups",
         "a backup that was told as a failure stays under its name",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        undoing.callback(backup.final.unlink, missing_ok=True)\n",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back",),
     ),
     Mutant(
         "backups",
         "a backup is told as a failure because its draft could not be removed",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "        with contextlib.suppress(OSError):\n            self.path.unlink()\n",
         "        self.path.unlink()\n",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_the_disk_does_not_let_go_makes_no_failure_of_a_backup",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_the_disk_does_not_let_go_makes_no_failure_of_a_backup",),
     ),
     Mutant(
         "backups",
         "a draft that cannot be locked stays",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "        undoing.callback(path.unlink, missing_ok=True)\n        fcntl",
         "        fcntl",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_cannot_be_locked_leaves_nothing",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_cannot_be_locked_leaves_nothing",),
     ),
     Mutant(
         "backups",
         "what another user left unfinished stops all backups",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "    except PermissionError:\n        return False\n",
         "",
         (f"{BACKUP_JOB}test_what_another_user_left_unfinished_stops_no_backup_and_is_named",),
@@ -5885,10 +5885,10 @@ BACKUPS = (
     Mutant(
         "backups",
         "a draft that another run writes is removed",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "            return False\n        if _is_named",
         "            pass\n        if _is_named",
-        (f"{BACKUP_TESTS}test_files.py::test_what_a_killed_run_left_is_removed_and_nothing_else",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_a_killed_run_left_is_removed_and_nothing_else",),
     ),
     Mutant(
         "backups",
@@ -6233,7 +6233,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a view over an empty one costs all changes",
-        "jobs/backups/creation/statements.py",
+        "jobs/backups/templates.py",
         " if place >= 0)",
         ")",
         (f"{EXACT}test_views_that_cannot_be_filled_cost_no_rows",),
@@ -6375,7 +6375,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a file is given out though it is not the one that was recorded",
-        "jobs/backups/verification/verify.py",
+        "jobs/backups/files/hashes.py",
         "    if sha256.hexdigest() != (recorded_sha256 or expected) or",
         "    if False and",
         (f"{KEEPING}test_a_backup_with_another_hash_than_recorded_is_never_handed_out",),
@@ -6423,10 +6423,10 @@ BACKUPS = (
     Mutant(
         "backups",
         "what belongs to a backup that another host is publishing is removed",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         '    return _is_abandoned(directory / f".{name}{UNFINISHED}") and not',
         "    return not",
-        (f"{BACKUP_TESTS}test_files.py::test_what_belongs_to_a_backup_that_another_run_is_publishing_stays",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_belongs_to_a_backup_that_another_run_is_publishing_stays",),
     ),
     Mutant(
         "backups",
@@ -6530,31 +6530,31 @@ BACKUPS = (
     Mutant(
         "backups",
         "a draft that another process took for abandoned is written into",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "    if _is_named(descriptor, path):\n        return True\n",
         "    if descriptor:\n        return True\n",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_was_taken_for_abandoned_before_it_was_locked_is_made_again",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_was_taken_for_abandoned_before_it_was_locked_is_made_again",),
     ),
     Mutant(
         "backups",
         "a draft that a killed process left is in the way for ever",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "            if not _removed_if_abandoned(path):\n",
         "            if path:\n",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_a_killed_process_left_is_replaced_and_one_in_use_is_not",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_a_killed_process_left_is_replaced_and_one_in_use_is_not",),
     ),
     Mutant(
         "backups",
         "whatever is beside a backup is taken for its hash",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        return path.read_bytes() == content\n",
         "        return path.read_bytes() is not None\n",
-        (f"{BACKUP_TESTS}test_files.py::test_what_is_already_beside_a_backup_that_was_taken_away_stays",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_is_already_beside_a_backup_that_was_taken_away_stays",),
     ),
     Mutant(
         "backups",
         "a hash file that nobody can read ends every run",
-        "jobs/backups/files.py",
+        "jobs/backups/files/hashes.py",
         '    except (OSError, IndexError, UnicodeDecodeError) as error:\n        raise DamagedBackup(f"no',
         '    except OSError as error:\n        raise DamagedBackup(f"no',
         (f"{BACKUP_TESTS}keeping/test_recovery.py::test_a_hash_file_that_nobody_can_read_stops_no_run",),
@@ -6706,7 +6706,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "the encoding in a description may be any text",
-        "jobs/backups/creation/description.py",
+        "jobs/backups/files/description.py",
         "ID.fullmatch(self.id) and ENCODING.fullmatch(self.encoding)",
         "ID.fullmatch(self.id)",
         (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
@@ -6714,7 +6714,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a description may name any setting",
-        "jobs/backups/creation/description.py",
+        "jobs/backups/files/description.py",
         "if not set(self.settings) <= SETTINGS or not all(",
         "if not all(",
         (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),

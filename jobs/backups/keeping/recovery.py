@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from jobs.backups.creation.description import read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import READ_BYTES, Contents, description_name
+from jobs.backups.files.description import read_description
+from jobs.backups.files.hashes import READ_BYTES, Contents, require_hash
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import UNDER_WAY, Backup, End, Records
-from jobs.backups.verification.verify import require_hash
 
 FAILED = "ERROR"
 CUT_OFF = "el proceso que la hacía terminó antes de acabarla (kill, corte de luz); la siguiente copia lo suple"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.logs import one_line
 from jobs.backups.errors import BackupError, DiskError
-from jobs.backups.files import description_name
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.retention import KnownBackup
 from jobs.backups.records import Backup
 

@@ -13,7 +13,7 @@ from config.logs import one_line
 from config.text.plurals import counted
 from config.text.times import Clock
 from config.text.wording import reason_of
-from jobs.backups.files import SPACE_MARGIN
+from jobs.backups.files.directory import SPACE_MARGIN
 from jobs.backups.keeping.place import open_to_others, why_not_writable
 from jobs.backups.keeping.shelf import AS_OWNER, Shelf, is_gone, is_there, why_missing
 from jobs.backups.records import Backup, readable_size

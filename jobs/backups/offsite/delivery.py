@@ -14,7 +14,7 @@ from typing import Self
 from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line, redactor
 from jobs.backups.errors import BackupError, DamagedBackup
-from jobs.backups.files import FULL, SUFFIX
+from jobs.backups.files.names import FULL, SUFFIX
 from jobs.backups.keeping.damage import require_undamaged
 from jobs.backups.keeping.shelf import Shelf, is_there
 from jobs.backups.offsite.copies import Copies, Copy, Spot, spot_of

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from jobs.backups.errors import BackupError, DamagedBackup, DiskError
-from jobs.backups.files import Contents, Draft, Target, disk_errors, prepare, publish
+from jobs.backups.files.directory import Target, disk_errors, prepare
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.finishing import publish
+from jobs.backups.files.hashes import Contents
 from jobs.backups.keeping.damage import damage_of, require_description
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.offsite.copies import Copy

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from config import mailbox as mail
 from config.mailbox import Mailbox, envelope
 from jobs.backups.errors import BackupError, DamagedBackup
-from jobs.backups.files import disk_errors
+from jobs.backups.files.directory import disk_errors
 from jobs.backups.offsite.sending import Parcel
 from jobs.backups.records import Backup, readable_size
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.creation.description import Locale
-from jobs.backups.creation.statements import QUERIES, filled
 from jobs.backups.errors import TablesBusy
+from jobs.backups.files.description import Locale
 from jobs.backups.reading.dump import SharedSnapshot
 from jobs.backups.reading.programs import find_programs
+from jobs.backups.templates import QUERIES, filled
 from sql.errors import DatabaseBusy, SchemaError
 from sql.snapshots import SnapshotSession, program_address, statement_of
 

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from config.logs import one_line, redactor
-from jobs.backups.creation.description import Description, read_description
-from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import (
     BackupError,
     BackupInterrupted,
@@ -23,18 +21,23 @@ from jobs.backups.errors import (
     NotProven,
     RestoreFailed,
 )
-from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
+from jobs.backups.files.description import Description, read_description
+from jobs.backups.files.directory import disk_errors, sync_directory
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.hashes import require_hash
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.damage import described, require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.reading.dump import require_no_interruption
 from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.reading.source import VERSIONS_PER_MAJOR
 from jobs.backups.records import Backup, Records
+from jobs.backups.templates import QUERIES
 from jobs.backups.verification.progress import shown_progress
 from jobs.backups.verification.restoring import restore_at_once
 from jobs.backups.verification.restricted import Unrestricted, can_restrict, restraint_by
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
-from jobs.backups.verification.verify import Proof, prove, require_hash
+from jobs.backups.verification.verify import Proof, prove
 from sql.connection import database_identity, database_password
 from sql.snapshots import SnapshotSession
 

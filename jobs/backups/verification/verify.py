@@ -6,7 +6,6 @@ came, and the sum of their hashes: no order of rows is needed, and none is compa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -15,21 +14,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.creation.compression import NoteBytes, inflated, inflated_here, note_nothing
-from jobs.backups.creation.description import Description
-from jobs.backups.creation.statements import QUERIES
 from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
 from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed
-from jobs.backups.files import hash_beside
+from jobs.backups.files.compression import NoteBytes, inflated, inflated_here, note_nothing
+from jobs.backups.files.description import Description
 from jobs.backups.reading.dump import SharedSnapshot, dumped, require_no_interruption
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.reading.programs import Programs
+from jobs.backups.templates import QUERIES
 from jobs.backups.verification.restoring import restore
 from jobs.backups.verification.scratch_server import has_locale_of, locale_name
 from sql.snapshots import SnapshotSession, program_address
 
 CHANGE = b"-- change "
-HASH_BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +95,6 @@ def _until_interrupted(blocks: Iterable[bytes], interruption: threading.Event) -
     for block in blocks:
         require_no_interruption(interruption)
         yield block
-
-
-def require_hash(file: Path, recorded_sha256: str | None = None, recorded_md5: str | None = None) -> None:
-    """Raise `DamagedBackup` unless a file has the hash that is written beside it, and the recorded one, and `OSError`.
-
-    The MD5 is asked for only where no SHA-256 was recorded.
-    """
-    expected = hash_beside(file)
-    sha256 = hashlib.sha256()
-    md5 = None if recorded_sha256 or not recorded_md5 else hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as opened:
-        while block := opened.read(HASH_BLOCK_BYTES):
-            sha256.update(block)
-            if md5 is not None:
-                md5.update(block)
-    if sha256.hexdigest() != expected:
-        raise DamagedBackup(f"{file.name} está dañado: su hash no es el de {file.name}.sha256")
-    if sha256.hexdigest() != (recorded_sha256 or expected) or (md5 is not None and md5.hexdigest() != recorded_md5):
-        raise DamagedBackup(f"{file.name} no es lo que se copió: su hash no es el que consta en la base de datos")
 
 
 def contents_of(blocks: Iterable[bytes]) -> Contents:

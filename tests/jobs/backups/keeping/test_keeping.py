@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.errors import DamagedBackup, DiskError
-from jobs.backups.files import Draft, description_name
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.disposal import clean, delete, to_delete
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.check import is_backup_directory

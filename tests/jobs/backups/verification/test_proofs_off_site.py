@@ -18,7 +18,7 @@ from config.errors import RunInterrupted
 from config.settings import load_settings
 from jobs.backups.check import status
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import description_name
+from jobs.backups.files.names import description_name
 from jobs.backups.job import JOB, VERIFY
 from jobs.backups.keeping.whereabouts import SUBJECT
 from jobs.backups.offsite import scratch

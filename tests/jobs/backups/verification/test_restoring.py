@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.compression import note_nothing
 from jobs.backups.errors import BackupInterrupted, RestoreFailed
+from jobs.backups.files.compression import note_nothing
 from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.verification.progress import ReadProgress
 from jobs.backups.verification.proving import DatabaseNotEmpty, require_empty

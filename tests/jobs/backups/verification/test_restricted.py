@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.compression import note_nothing
 from jobs.backups.errors import NoFittingProgram, RestoreFailed
+from jobs.backups.files.compression import note_nothing
 from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.verification.proving import restore_chain
 from jobs.backups.verification.restoring import restore, restore_at_once

@@ -17,8 +17,8 @@ import psycopg2
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.backups.creation.description import Description, Locale, read_description
 from jobs.backups.errors import BackupInterrupted, NoScratchServer, RestoreFailed
+from jobs.backups.files.description import Description, Locale, read_description
 from jobs.backups.reading.dump import environment
 from jobs.backups.reading.programs import find_programs, inherited_environment
 from jobs.backups.verification import scratch_server

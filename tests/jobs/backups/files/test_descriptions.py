@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.description import FORMAT, Description, Locale, read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import description_name
+from jobs.backups.files.description import FORMAT, Description, Locale, read_description
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.damage import damage_of, require_base
 from jobs.backups.offsite.fetching import NotFetched
 from jobs.backups.offsite.sending import about_in

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.compression import BLOCKS_IN_FLIGHT, GzipMember, inflated, inflated_here
 from jobs.backups.errors import DamagedBackup, DiskError
-from jobs.backups.files import Draft, ReadBack, Target, free_stem, prepare, publish, read_back, remove_unfinished
+from jobs.backups.files.compression import BLOCKS_IN_FLIGHT, GzipMember, inflated, inflated_here
+from jobs.backups.files.directory import Target, prepare
+from jobs.backups.files.drafts import Draft, remove_unfinished
+from jobs.backups.files.finishing import ReadBack, publish, read_back
+from jobs.backups.files.names import free_stem
 from tests.disks.privileges import unprivileged
 
 NAME = "backup_20260302_030000_FULL.sql.gz"
@@ -33,7 +36,7 @@ def test_what_is_on_the_disk_is_what_was_written(tmp_path: Path) -> None:
 
 def test_a_file_is_read_back_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In parts, none of which ends where a gzip member does."""
-    monkeypatch.setattr("jobs.backups.files.FOLLOWED_BYTES", 10_000)
+    monkeypatch.setattr("jobs.backups.files.finishing.FOLLOWED_BYTES", 10_000)
     data = gzip.compress(random.Random(1).randbytes(300_000)) * 2  # noqa: S311 not a secret
     with Draft(tmp_path, NAME) as draft, ReadBack(draft) as reading:
         for start in range(0, len(data), 7_000):
