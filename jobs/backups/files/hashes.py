@@ -29,6 +29,17 @@ def hash_beside(path: Path) -> str:
         raise DamagedBackup(f"no se puede leer {beside.name}, que debe estar junto a la copia") from error
 
 
+def hashes_of(path: Path) -> Contents:
+    """Read all of a file. Raises `OSError`."""
+    md5, sha256, size_bytes = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            md5.update(block)
+            sha256.update(block)
+            size_bytes += len(block)
+    return Contents(size_bytes, md5.hexdigest(), sha256.hexdigest())
+
+
 def require_hash(file: Path, recorded_sha256: str | None = None, recorded_md5: str | None = None) -> None:
     """Raise `DamagedBackup` unless a file has the hash that is written beside it, and the recorded one, and `OSError`.
 
