@@ -18,14 +18,14 @@ from pathlib import Path
 
 from jobs.backups.creation.comparison import Memory, TableComparison
 from jobs.backups.creation.table_changes import Change, TableWriter
-from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded
+from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded, require_no_interruption
 from jobs.backups.files.compression import GzipMember, inflated, inflated_here
 from jobs.backups.files.description import Description, fingerprint, read_description, settings_as_statements
 from jobs.backups.files.directory import Target, disk_errors, prepare
 from jobs.backups.files.drafts import Draft
 from jobs.backups.files.finishing import publish, read_back
 from jobs.backups.files.names import DIFFERENTIAL, STAMP, SUFFIX, description_name, free_stem
-from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
+from jobs.backups.reading.dump import definitions, dumped
 from jobs.backups.reading.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.reading.large_objects import large_objects
 from jobs.backups.reading.row_counts import RowCounts

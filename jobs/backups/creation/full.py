@@ -11,14 +11,14 @@ from datetime import datetime
 
 from config.logs import one_line
 from config.text.plurals import counted
-from jobs.backups.errors import DumpFailed
+from jobs.backups.errors import DumpFailed, require_no_interruption
 from jobs.backups.files.compression import GzipMember
 from jobs.backups.files.description import FORMAT, Description, fingerprint, settings_as_statements
 from jobs.backups.files.directory import Target, disk_errors, prepare
 from jobs.backups.files.drafts import Draft
 from jobs.backups.files.finishing import ReadBack, publish
 from jobs.backups.files.names import FULL, STAMP, SUFFIX, free_stem
-from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
+from jobs.backups.reading.dump import definitions, dumped
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed_in_parts
 from jobs.backups.reading.large_objects import large_objects
 from jobs.backups.reading.row_counts import RowCounts

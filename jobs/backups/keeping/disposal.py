@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from config.logs import emit, one_line
-from jobs.backups.errors import DiskError
+from jobs.backups.errors import DiskError, require_no_interruption
 from jobs.backups.files.directory import disk_errors, sync_directory
 from jobs.backups.files.names import NAME
 from jobs.backups.keeping.retention import deletable
 from jobs.backups.keeping.shelf import Shelf, files_of, is_there
-from jobs.backups.reading.dump import require_no_interruption
 from jobs.backups.records import Backup, Records
 
 

@@ -14,8 +14,8 @@ from typing import Self
 
 from config.logs import one_line
 from config.text.plurals import counted
-from jobs.backups.errors import DumpFailed
-from jobs.backups.reading.dump import SILENCE_SECONDS, require_no_interruption
+from jobs.backups.errors import DumpFailed, require_no_interruption
+from jobs.backups.reading.dump import SILENCE_SECONDS
 from jobs.backups.reading.source import Snapshot
 from jobs.backups.result import Remark
 from jobs.backups.templates import QUERIES, filled

@@ -20,6 +20,7 @@ from jobs.backups.errors import (
     NoFittingProgram,
     NotProven,
     RestoreFailed,
+    require_no_interruption,
 )
 from jobs.backups.files.description import Description, read_description
 from jobs.backups.files.directory import disk_errors, sync_directory
@@ -28,7 +29,6 @@ from jobs.backups.files.hashes import require_hash
 from jobs.backups.files.names import description_name
 from jobs.backups.keeping.damage import described, require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
-from jobs.backups.reading.dump import require_no_interruption
 from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.reading.source import VERSIONS_PER_MAJOR
 from jobs.backups.records import Backup, Records

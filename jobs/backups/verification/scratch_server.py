@@ -20,9 +20,9 @@ from urllib.parse import quote
 
 from config.logs import one_line, redactor
 from config.text.times import size
-from jobs.backups.errors import NoScratchServer
+from jobs.backups.errors import NoScratchServer, require_no_interruption
 from jobs.backups.files.description import HOW_VALUES_WERE_WRITTEN, Description, Locale
-from jobs.backups.reading.dump import environment, require_no_interruption
+from jobs.backups.reading.dump import environment
 from jobs.backups.reading.programs import Programs, inherited_environment
 from jobs.backups.reading.source import values_of
 from jobs.backups.templates import QUERIES, literal, render

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
-from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed
+from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed, require_no_interruption
 from jobs.backups.files.compression import NoteBytes, inflated, inflated_here, note_nothing
 from jobs.backups.files.description import Description
-from jobs.backups.reading.dump import SharedSnapshot, dumped, require_no_interruption
+from jobs.backups.reading.dump import SharedSnapshot, dumped
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.reading.programs import Programs
 from jobs.backups.templates import QUERIES
