@@ -35,9 +35,9 @@ def differential(url: str, programs: str, directory: str, base: str) -> None:
 def restore(url: str, programs: str, *files: str) -> None:
     """Restore backups into an empty database."""
     from jobs.backups.files.compression import note_nothing
-    from jobs.backups.verification.proving import programs_for
     from jobs.backups.verification.restoring import restore_at_once
     from jobs.backups.verification.restricted import restraint_by
+    from jobs.backups.verification.using import programs_for
 
     found = programs_for(url, Path(programs))
     restore_at_once(found, restraint_by(found), url, list(map(Path, files)), threading.Event(), note_nothing)

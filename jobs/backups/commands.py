@@ -208,7 +208,7 @@ def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str,
     """
     from jobs.backups.offsite.fetching import fetched
     from jobs.backups.offsite.opening import opened
-    from jobs.backups.verification.proving import verify
+    from jobs.backups.verification.using import verify
 
     programs = settings.of(BackupSettings).programs
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
@@ -233,7 +233,7 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
     """
     from jobs.backups.offsite.fetching import download_chain
     from jobs.backups.offsite.opening import opened
-    from jobs.backups.verification.proving import download
+    from jobs.backups.verification.using import download
 
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)
@@ -270,7 +270,7 @@ def backup_restore(settings: Settings, *, backup_id: int, database_url: str, for
     """
     from jobs.backups.offsite.fetching import fetched
     from jobs.backups.offsite.opening import opened
-    from jobs.backups.verification.proving import require_empty, restore_chain
+    from jobs.backups.verification.using import require_empty, restore_chain
 
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)

@@ -5837,7 +5837,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what is downloaded has its name before it was read back",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "        if not is_equal_elsewhere(path, draft.path):\n",
         "        if False:\n",
         (f"{KEEPING}test_what_another_disk_changes_while_it_is_copied_gets_no_name_there",),
@@ -5877,7 +5877,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a restore whose COMMIT may have been carried out is called undone",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         '    except EndUnknown as error:\n        raise RestoreFailed(f"{error}; {ALL_OR_NOTHING}") from error\n',
         "",
         (f"{BACKUP_JOB}test_a_restore_whose_end_nobody_has_told_is_not_called_undone",),
@@ -6217,7 +6217,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "an older psql runs the programs of a file of which nothing proves who wrote it",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "    if found is not None and not can_restrict(programs.psql):",
         "    if False:",
         (f"{RESTRICTED}test_an_older_psql_restores_no_backup_of_which_nothing_proves_who_wrote_it",),
@@ -6249,7 +6249,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what fails in another locale is held against the backup",
-        "jobs/backups/verification/verify.py",
+        "jobs/backups/verification/proof.py",
         "            _require_locale(database_url, description, error)\n",
         "",
         (
@@ -6853,7 +6853,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a damaged backup is restored",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "    for backup in chain:\n        require_undamaged(backup)\n",
         "",
         (f"{BACKUP_JOB}test_a_damaged_backup_is_never_handed_out",),
@@ -6861,7 +6861,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a backup is restored over what a database holds",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "    if count:\n",
         "    if count < 0:\n",
         (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
@@ -6935,7 +6935,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a download takes any file of that name for the backup",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "return not path.samefile(other) and filecmp.cmp(path, other, shallow=False)",
         "return True",
         ("tests/jobs/backups/keeping/test_keeping.py::test_a_download_that_is_repeated_finds_everything_there",),

@@ -16,8 +16,8 @@ from jobs.backups.files.names import description_name
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed, parsed_in_parts
 from jobs.backups.reading.programs import find_programs
 from jobs.backups.result import BackupFile
+from jobs.backups.verification.proof import prove
 from jobs.backups.verification.scratch_server import scratch_database
-from jobs.backups.verification.verify import prove
 from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair
 

@@ -25,7 +25,7 @@ from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.check import is_backup_directory
 from jobs.backups.offsite.fetching import download_chain
 from jobs.backups.records import Backup, Records
-from jobs.backups.verification.proving import download
+from jobs.backups.verification.using import download
 from providers import build_provider
 from providers.base import Provider
 from providers.errors import AccessDenied

@@ -23,7 +23,7 @@ from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_in, require_recipients
 from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
 from jobs.backups.offsite.opening import Opened
-from jobs.backups.verification.proving import download
+from jobs.backups.verification.using import download
 from jobs.context import LeaseLost
 from providers import build_provider
 from providers.base import Provider, RecordedCopy

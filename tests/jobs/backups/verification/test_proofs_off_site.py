@@ -26,8 +26,8 @@ from jobs.backups.offsite.fetching import download_chain, fetched
 from jobs.backups.records import Backup
 from jobs.backups.settings import BackupSettings
 from jobs.backups.verification import run as proofs
-from jobs.backups.verification.proving import download
-from jobs.backups.verification.verify import Proof
+from jobs.backups.verification.proof import Proof
+from jobs.backups.verification.using import download
 from jobs.context import Context
 from jobs.job import Job
 from jobs.signals import Interruption

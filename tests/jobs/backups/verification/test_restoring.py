@@ -13,9 +13,9 @@ from jobs.backups.errors import BackupInterrupted, RestoreFailed
 from jobs.backups.files.compression import note_nothing
 from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.verification.progress import ReadProgress
-from jobs.backups.verification.proving import DatabaseNotEmpty, require_empty
 from jobs.backups.verification.restoring import restore_at_once
 from jobs.backups.verification.restricted import restraint_by
+from jobs.backups.verification.using import DatabaseNotEmpty, require_empty
 from tests.jobs.backups.pairs import Pair
 
 HANGS = "CREATE TABLE public.begun (); SELECT pg_sleep(600);\n"

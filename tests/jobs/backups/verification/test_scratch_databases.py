@@ -23,8 +23,8 @@ from jobs.backups.reading.dump import environment
 from jobs.backups.reading.programs import find_programs, inherited_environment
 from jobs.backups.verification import scratch_server
 from jobs.backups.verification.confinement import version_of_landlock
+from jobs.backups.verification.proof import Proof, prove
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
-from jobs.backups.verification.verify import Proof, prove
 from sql.snapshots import ProgramAddress
 from tests.jobs.backups.pairs import Pair, run
 from tests.processes import wait_until

@@ -39,7 +39,7 @@ class Proof:
 
 
 @dataclass(slots=True)
-class Contents:
+class RowSums:
     """How many rows each table has, and the sum of their hashes."""
 
     rows: Counter[bytes] = field(default_factory=Counter)
@@ -68,7 +68,7 @@ def prove(
     started = time.monotonic()
     files = [full, *([differential] if differential else [])]
     rows = inflated(full, description.data_start, description.data_end)
-    expected = contents_of(_until_interrupted(rows, interruption))
+    expected = sums_of(_until_interrupted(rows, interruption))
     if differential is not None:
         _add_changes(expected, differential)
     for file in files:
@@ -77,7 +77,7 @@ def prove(
         except RestoreFailed as error:
             _require_locale(database_url, description, error)
             raise
-    found = _contents_of_database(programs, database_url, description.encoding, interruption)
+    found = _sums_of_database(programs, database_url, description.encoding, interruption)
     _require_equal(expected, found)
     return Proof(len(found.rows), found.rows.total(), time.monotonic() - started)
 
@@ -97,27 +97,27 @@ def _until_interrupted(blocks: Iterable[bytes], interruption: threading.Event) -
         yield block
 
 
-def contents_of(blocks: Iterable[bytes]) -> Contents:
+def sums_of(blocks: Iterable[bytes]) -> RowSums:
     """Count and hash the rows of a data section. Raises `DamagedBackup`."""
-    contents, table = Contents(), b""
+    sums, table = RowSums(), b""
     for event in parsed(blocks):
         match event:
             case TableBegins():
                 table = event.table
-                contents.add(table, 0, 0)
+                sums.add(table, 0, 0)
             case Rows():
                 rows = event.text[:-1].split(b"\n")
-                contents.add(table, len(rows), digest_of((row, 1) for row in rows))
-    return contents
+                sums.add(table, len(rows), digest_of((row, 1) for row in rows))
+    return sums
 
 
-def _add_changes(contents: Contents, differential: Path) -> None:
+def _add_changes(sums: RowSums, differential: Path) -> None:
     for line in _comments_at_the_beginning(differential):
         if line.startswith(CHANGE):
             try:
                 change = json.loads(line.removeprefix(CHANGE))
                 table = change["table"].encode("utf-8", "surrogateescape")
-                contents.add(table, change["new"] - change["gone"], int(change["digest"], 16))
+                sums.add(table, change["new"] - change["gone"], int(change["digest"], 16))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise DamagedBackup(f"{differential.name} no dice bien qué cambió; haga otra copia") from error
 
@@ -133,18 +133,16 @@ def _comments_at_the_beginning(differential: Path) -> Iterator[bytes]:
             yield line
 
 
-def _contents_of_database(
-    programs: Programs, database_url: str, encoding: str, interruption: threading.Event
-) -> Contents:
+def _sums_of_database(programs: Programs, database_url: str, encoding: str, interruption: threading.Event) -> RowSums:
     with SnapshotSession(database_url, QUERIES) as session:
         session.begin_read_only()
         ((snapshot_id,),) = session.query("export_snapshot")
         address = program_address(database_url, **session.place, client_encoding=encoding)
         shared = SharedSnapshot(programs, address, snapshot_id)
-        return contents_of(dumped(shared, "data", interruption))
+        return sums_of(dumped(shared, "data", interruption))
 
 
-def _require_equal(expected: Contents, found: Contents) -> None:
+def _require_equal(expected: RowSums, found: RowSums) -> None:
     for table in sorted({*expected.rows, *found.rows}):
         name = table.decode("utf-8", "replace")
         if expected.rows[table] != found.rows[table]:

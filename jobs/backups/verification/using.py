@@ -34,10 +34,10 @@ from jobs.backups.reading.source import VERSIONS_PER_MAJOR
 from jobs.backups.records import Backup, Records
 from jobs.backups.templates import QUERIES
 from jobs.backups.verification.progress import shown_progress
+from jobs.backups.verification.proof import Proof, prove
 from jobs.backups.verification.restoring import restore_at_once
 from jobs.backups.verification.restricted import Unrestricted, can_restrict, restraint_by
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
-from jobs.backups.verification.verify import Proof, prove
 from sql.connection import database_identity, database_password
 from sql.snapshots import SnapshotSession
 
