@@ -1626,8 +1626,8 @@ HOST = (
         "exit codes",
         "an interrupted run ends as if all was done",
         "jobs/signals.py",
-        "raise Interrupted(received[0])",
-        "raise Interrupted(-128)",
+        "raise Interrupted(received[0], left)",
+        "raise Interrupted(-128, left)",
         ("tests/jobs/test_signals.py::test_a_signal_asks_to_stop_and_ends_with_its_exit_code",),
     ),
     Mutant(
@@ -5799,6 +5799,14 @@ BACKUPS = (
         "backup.host == shelf.host and owners",
         "owners",
         (f"{BACKUP_TESTS}keeping/test_recovery.py::test_what_a_file_here_is_says_nothing_of_another_hosts_run",),
+    ),
+    Mutant(
+        "backups",
+        "a restore that was stopped is said to continue",
+        "jobs/backups/commands.py",
+        "_stoppable(ALL_OR_NOTHING)",
+        "_stoppable()",
+        (f"{BACKUP_JOB}test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing",),
     ),
     Mutant(
         "backups",

@@ -46,7 +46,7 @@ AGAINST_THE_BACKUP = (DamagedBackup, NotProven, RestoreFailed)
 """What a proof finds wrong with a backup; any other error says something of the host or of the server."""
 
 AS_BEFORE = "nada de la copia quedó en la base de datos: está como antes"
-ALL_OR_NOTHING = "la copia entró entera o no entró nada de ella: antes de repetir, mire si la base de datos está vacía"
+ALL_OR_NOTHING = "la copia entró entera o no entró nada de ella; antes de repetir, mire si está en la base de datos"
 
 
 class DatabaseNotEmpty(BackupError):
@@ -182,8 +182,8 @@ def restore_chain(
     try:
         with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
             restore_at_once(found, restraint, database_url, paths, interruption, note)
-    except BackupInterrupted as error:
-        raise BackupInterrupted(f"la restauración se interrumpió: {ALL_OR_NOTHING}") from error
+    except BackupInterrupted:
+        raise
     except EndUnknown as error:
         raise RestoreFailed(f"{error}; {ALL_OR_NOTHING}") from error
     except BackupError as error:
