@@ -50,7 +50,8 @@ class Draft:
 
     def _discard(self) -> None:
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            if _is_named(self.file.fileno(), self.path):  # what replaced it is another process's
+                self.path.unlink()
         self.file.close()
 
     @property
@@ -103,7 +104,7 @@ def unreadable_drafts(directory: Path) -> list[str]:
     names = [
         path.name
         for path in directory.glob(f".backup_*{UNFINISHED}")
-        if not os.access(path, os.R_OK, effective_ids=True)
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=True)
     ]
     return sorted(names)
 
@@ -129,7 +130,7 @@ def _removed_if_abandoned(path: Path) -> bool:
 def _tried(path: Path, act: Callable[[], None]) -> bool:
     """Do something to a draft while it is locked; False if another process has it locked, or nobody can tell."""
     try:
-        file = path.open("rb")
+        file = path.open("r+b")  # on NFS nothing else can be locked against all others
     except FileNotFoundError:
         return True
     except PermissionError:
