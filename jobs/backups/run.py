@@ -75,8 +75,10 @@ def run(context: Context) -> Outcome:
         try:
             counts |= own.tidy_up()
         except BackupError as error:
-            context.say("backup_retention_failed", f"No se pudieron borrar copias antiguas: {error}", logging.ERROR)
-            told = f"la copia está hecha, pero no se borraron las antiguas: {error}"
+            context.say(
+                "backup_retention_failed", f"No se pudieron borrar todas las copias antiguas: {error}", logging.ERROR
+            )
+            told = f"la copia está hecha, pero no se borraron todas las antiguas: {error}"
             return Outcome(counts, (told, *delivery.failures))
         return Outcome(counts, tuple(delivery.failures))
 

@@ -61,6 +61,16 @@ def disk_errors(directory: Path) -> Iterator[None]:
         raise DiskError(f"{text} {WHICH_DIRECTORY}") from error
 
 
+@contextlib.contextmanager
+def reading_errors(directory: Path) -> Iterator[None]:
+    """Within, an `OSError` becomes `DiskError`: what is there cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{reason_of(error)}; compruebe el disco"
+        raise DiskError(f"no se puede leer lo que hay en {one_line(directory)}: {reason}") from error
+
+
 def sync_directory(directory: Path) -> None:
     """Put its names on the disk. Raises `OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -23,7 +23,7 @@ from jobs.backups.errors import (
     require_no_interruption,
 )
 from jobs.backups.files.description import Description, read_description
-from jobs.backups.files.directory import disk_errors, sync_directory
+from jobs.backups.files.directory import disk_errors, reading_errors, sync_directory
 from jobs.backups.files.drafts import Draft
 from jobs.backups.files.hashes import require_hash
 from jobs.backups.files.names import description_name
@@ -82,7 +82,6 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
     description = _description(chain[0])
     differential = chain[1].path if len(chain) > 1 else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(disk_errors(chain[0].path.parent))
         if server_url:
             found = programs_for(server_url, programs)
             scratch = scratch_database_on(server_url, found, description, interruption)
@@ -91,6 +90,7 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
             scratch = scratch_database(found, description, interruption)
         _require_restraint(chain, found)
         url = stack.enter_context(scratch)
+        stack.enter_context(reading_errors(chain[0].path.parent))
         note = stack.enter_context(shown_progress("Comprobando", [item.path for item in chain]))
         return prove(found, url, description, chain[0].path, differential, interruption, note)
 
@@ -180,7 +180,7 @@ def restore_chain(
     is_of_another_program = any(backup.attempt is None for backup in chain)
     restraint = Unrestricted() if is_of_another_program else restraint_by(found)
     try:
-        with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
+        with reading_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
             restore_at_once(found, restraint, database_url, paths, interruption, note)
     except BackupInterrupted:
         raise

@@ -6,6 +6,7 @@ No PostgreSQL program is needed: files of backups are any gzip here.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
 import threading
@@ -174,7 +175,7 @@ def test_a_full_one_stays_as_long_as_a_provider_keeps_its_differential(desk: Des
     assert not any(name.startswith("backup_202601") for name in desk.remote(near))
 
 
-def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk) -> None:
+def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """It may be in an earlier BACKUP_PATH, which can only be read by now."""
     first, second = desk.make(OLD), desk.make("backup_20260102_030000_FULL.sql.gz")
     for backup in (first, second):
@@ -183,9 +184,10 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk) -> None:
     beside = first.path.with_name(description_name(OLD))
     beside.unlink()
     beside.mkdir()
-    with pytest.raises(DiskError):
+    with caplog.at_level(logging.INFO, "janitor_daemon"), pytest.raises(DiskError):
         cleaned(desk)
     assert [backup.name for backup in desk.shelf().backups if backup.is_deleted] == [second.name]
+    assert f"Copias de seguridad antiguas borradas: {second.name}" in caplog.messages
     beside.rmdir()
     assert cleaned(desk) == [OLD]
 

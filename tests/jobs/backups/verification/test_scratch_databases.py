@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import signal
@@ -125,6 +126,21 @@ def test_no_server_is_begun_where_the_backup_has_no_room(pair: Pair, description
     large = dataclasses.replace(description, data_bytes=10**18)
     programs = find_programs(18, "18", pair.binaries)
     with pytest.raises(NoScratchServer, match="TMPDIR"), scratch_database(programs, large, threading.Event()):
+        pass
+
+
+def test_a_temporary_directory_that_cannot_be_used_says_nothing_of_the_backups_directory(
+    pair: Pair, description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_directory() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", no_directory)
+    programs = find_programs(18, "18", pair.binaries)
+    with (
+        pytest.raises(NoScratchServer, match="indique otro en TMPDIR"),
+        scratch_database(programs, description, threading.Event()),
+    ):
         pass
 
 
