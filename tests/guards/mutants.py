@@ -5802,6 +5802,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "what is fetched has its name before it was read back",
+        "jobs/backups/offsite/fetching.py",
+        "            if hashes_of(draft.path) != contents:\n",
+        "            if False:\n",
+        (f"{OFF_SITE}test_what_another_disk_changes_while_it_is_fetched_gets_no_name_there",),
+    ),
+    Mutant(
+        "backups",
         "a draft that another process replaced takes that one along",
         "jobs/backups/files/drafts.py",
         "            if _is_named(self.file.fileno(), self.path):",
