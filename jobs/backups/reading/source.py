@@ -165,6 +165,12 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
         yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked)
 
 
+def facts_of(database_url: str) -> DatabaseFacts:
+    """What a server says of itself and of one database. Raises the errors of `SnapshotSession`."""
+    with SnapshotSession(database_url, QUERIES) as session:
+        return _facts(session)
+
+
 def values_of(session: SnapshotSession) -> Values:
     """How the database of a session orders text and writes values."""
     ((*locale, bytea_output, lc_monetary),) = session.query("describe_values")

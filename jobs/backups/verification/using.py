@@ -30,7 +30,7 @@ from jobs.backups.files.names import description_name
 from jobs.backups.keeping.damage import described, require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.reading.programs import Programs, find_programs
-from jobs.backups.reading.source import VERSIONS_PER_MAJOR
+from jobs.backups.reading.source import facts_of
 from jobs.backups.records import Backup, Records
 from jobs.backups.templates import QUERIES
 from jobs.backups.verification.progress import shown_progress
@@ -203,6 +203,5 @@ def _require_restraint(chain: Sequence[Backup], programs: Programs) -> None:
 
 def programs_for(database_url: str, directory: Path | None) -> Programs:
     """The programs that fit a server. Raises `NoFittingProgram`, `DatabaseError`."""
-    with SnapshotSession(database_url, QUERIES) as session:
-        ((_name, _oid, _encoding, number, version),) = session.query("describe_database")
-    return find_programs(number // VERSIONS_PER_MAJOR, version, directory)
+    facts = facts_of(database_url)
+    return find_programs(facts.server_major, facts.server_version, directory)
