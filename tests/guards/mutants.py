@@ -5802,6 +5802,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "what a disk does not tell is taken for lost",
+        "jobs/backups/keeping/shelf.py",
+        '        return f"{reason_of(error)}; compruebe ese disco"\n',
+        "        return None\n",
+        (f"{BACKUP_TESTS}keeping/test_summary.py::test_what_a_disk_does_not_tell_is_not_taken_for_lost",),
+    ),
+    Mutant(
+        "backups",
         "what is fetched has its name before it was read back",
         "jobs/backups/offsite/fetching.py",
         "            if hashes_of(draft.path) != contents:\n",
