@@ -258,7 +258,7 @@ def run_arguments(arguments: Sequence[str], do_tick: DoTick) -> int:
         cause = abort.__cause__
         return report_stopped(cause) if isinstance(cause, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
-        end_now(interrupted.exit_code)
+        end_now(interrupted.exit_code, interrupted.left)
     except Exception as error:
         emit(logging.ERROR, "run_failed", in_words(error), cause=error)
         return exit_code_of(error)

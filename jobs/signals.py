@@ -18,16 +18,20 @@ from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
 
 LONGEST_SECONDS_TO_END = 4.5
 
+LEFT_IN_ORDER = "todo queda en orden; el siguiente ciclo, o la misma orden otra vez, continúa"
+"""How interrupted work is left, and what to do, unless the work says otherwise."""
+
 OVER = b"\0"
 """What is read instead of a signal when the work is over: a forked process may keep the other end open."""
 
 
 class Interrupted(Exception):
-    """A signal ended the work; everything is left consistent."""
+    """A signal ended the work; everything is left consistent. `left` says so to operators, and what to do."""
 
-    def __init__(self, signal_number: int) -> None:
+    def __init__(self, signal_number: int, left: str = LEFT_IN_ORDER) -> None:
         super().__init__(signal_number)
         self.exit_code = EXIT_SIGNAL_BASE + signal_number
+        self.left = left
 
 
 class Interruption(threading.Event):
@@ -69,11 +73,12 @@ def raising_on_signal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stopping_on_signal(
-    interruption: threading.Event, note_signal: Callable[[int], object] | None = None
+    interruption: threading.Event, note_signal: Callable[[int], object] | None = None, left: str = LEFT_IN_ORDER
 ) -> Iterator[None]:
     """Within, the first signal sets `interruption`, the second ends the process. Raises `Interrupted` afterwards.
 
-    `note_signal` receives the number of the first signal before that.
+    `note_signal` receives the number of the first signal before that. `left` says in Spanish how the work is left, and
+    what to do.
 
     If the work has not ended some seconds after the first signal (it may wait for a provider, a database lock or a
     disk), the process ends without it: any moment may be the last, and the next run continues from there. A thread
@@ -103,7 +108,7 @@ def stopping_on_signal(
 
     def watch() -> None:
         with reader:
-            for signal_number in _signals_read_from(reader, received):
+            for signal_number in _signals_read_from(reader, received, left):
                 see("watcher", signal_number)
 
     previous = {number: signal.signal(number, handle) for number in ending_signals()}
@@ -120,10 +125,10 @@ def stopping_on_signal(
         for number, handler in previous.items():
             signal.signal(number, handler)
     if received:
-        raise Interrupted(received[0])
+        raise Interrupted(received[0], left)
 
 
-def _signals_read_from(reader: socket.socket, received: list[int]) -> Iterator[int]:
+def _signals_read_from(reader: socket.socket, received: list[int], left: str) -> Iterator[int]:
     """Each ending signal until the other end is closed; ends the process if that is too long after the first one."""
     numbers = frozenset(ending_signals())
     while True:
@@ -131,17 +136,16 @@ def _signals_read_from(reader: socket.socket, received: list[int]) -> Iterator[i
         try:
             read = reader.recv(1)
         except TimeoutError:
-            end_now(EXIT_SIGNAL_BASE + received[0])
+            end_now(EXIT_SIGNAL_BASE + received[0], left)
         if not read or read == OVER:
             return
         if read[0] in numbers:
             yield read[0]
 
 
-def end_now(exit_code: int) -> NoReturn:
+def end_now(exit_code: int, left: str) -> NoReturn:
     """Report it and end the process without waiting for threads, which may be waiting for a provider."""
     name = signal.Signals(exit_code - EXIT_SIGNAL_BASE).name
-    message = f"Interrumpido por {name}: todo queda en orden; el siguiente ciclo, o la misma orden otra vez, continúa"
-    emit(logging.WARNING, "interrupted", message, signal=name)
+    emit(logging.WARNING, "interrupted", f"Interrumpido por {name}: {left}", signal=name)
     logging.shutdown()
     os._exit(exit_code)

@@ -377,10 +377,35 @@ def test_no_folder_is_crowded(product_files: list[SourceFile]) -> None:
 
 def circle_of_imports(files: Iterable[SourceFile]) -> list[str]:
     """Modules that import each other in a circle, also from within functions; imports for types alone do not count."""
-    modules = {
-        ".".join(PurePosixPath(file.path).with_suffix("").parts).removesuffix(".__init__"): file for file in files
-    }
-    graph = {name: set(imported_modules(file, modules.keys())) - {name} for name, file in modules.items()}
+    modules = modules_by_name(files)
+    return circle_in({name: set(imported_modules(file, modules.keys())) - {name} for name, file in modules.items()})
+
+
+def circle_of_rooms(files: Iterable[SourceFile]) -> list[str]:
+    """Folders side by side of which each has a module that imports one of the next, in a circle."""
+    modules = modules_by_name(files)
+    graph: dict[str, set[str]] = {}
+    for file in modules.values():
+        for name in imported_modules(file, modules.keys()):
+            pairs = zip(folders_down_to(file), folders_down_to(modules[name]), strict=False)
+            room, imported = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+            if room:
+                graph.setdefault(room, set()).add(imported)
+    return circle_in(graph)
+
+
+def folders_down_to(file: SourceFile) -> list[str]:
+    """The folders that a file is in, the outermost first."""
+    return [str(folder) for folder in reversed(PurePosixPath(file.path).parents)]
+
+
+def modules_by_name(files: Iterable[SourceFile]) -> dict[str, SourceFile]:
+    """Each file by the name that others import."""
+    return {".".join(PurePosixPath(file.path).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """The names of a circle, none if there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -403,6 +428,18 @@ def imported_modules(file: SourceFile, modules: Container[str]) -> Iterator[str]
 
 def test_no_modules_import_each_other_in_a_circle(product_files: list[SourceFile]) -> None:
     assert circle_of_imports(product_files) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle(product_files: list[SourceFile]) -> None:
+    """Whoever reads one room need not know those above it."""
+    assert circle_of_rooms(product_files) == []
+    circle = [
+        *(parsed("jobs/a/one/x.py", "from jobs.a.two.x import f"), parsed("jobs/a/two/x.py", "F = 1")),
+        *(parsed("jobs/a/two/y.py", "from jobs.a.one import y"), parsed("jobs/a/one/y.py", "from jobs.a import z")),
+        parsed("jobs/a/z.py", "from jobs.a.one import y"),
+    ]
+    assert set(circle_of_rooms(circle)) == {"jobs/a/one", "jobs/a/two"}
+    assert circle_of_rooms(circle[:2] + circle[3:]) == []
 
 
 @pytest.mark.parametrize("late", ["import jobs.a", "def f():\n    from jobs import a", "from jobs.a import f"])

@@ -16,8 +16,8 @@ WHEN = datetime(2026, 3, 2, 3)  # noqa: DTZ001 # local time, as in the names of 
 
 def full(url: str, programs: str, directory: str) -> None:
     """Make a full backup in a directory."""
-    from jobs.backups.engine import make_full
-    from jobs.backups.files import Target
+    from jobs.backups.creation.make import make_full
+    from jobs.backups.files.directory import Target
     from jobs.backups.reading.source import Source
 
     make_full(Source(url, Path(programs)), Target(Path(directory)), WHEN, threading.Event())
@@ -25,8 +25,8 @@ def full(url: str, programs: str, directory: str) -> None:
 
 def differential(url: str, programs: str, directory: str, base: str) -> None:
     """Make a differential backup of what changed since a full one."""
-    from jobs.backups.engine import make_differential
-    from jobs.backups.files import Target
+    from jobs.backups.creation.make import make_differential
+    from jobs.backups.files.directory import Target
     from jobs.backups.reading.source import Source
 
     make_differential(Source(url, Path(programs)), Target(Path(directory)), Path(base), WHEN, threading.Event())
@@ -34,10 +34,10 @@ def differential(url: str, programs: str, directory: str, base: str) -> None:
 
 def restore(url: str, programs: str, *files: str) -> None:
     """Restore backups into an empty database."""
-    from jobs.backups.creation.compression import note_nothing
-    from jobs.backups.verification.proving import programs_for
+    from jobs.backups.files.compression import note_nothing
     from jobs.backups.verification.restoring import restore_at_once
     from jobs.backups.verification.restricted import restraint_by
+    from jobs.backups.verification.using import programs_for
 
     found = programs_for(url, Path(programs))
     restore_at_once(found, restraint_by(found), url, list(map(Path, files)), threading.Event(), note_nothing)

@@ -7,20 +7,18 @@ from pathlib import Path
 
 from config.settings import Settings
 from config.text.times import Clock
-from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import BackupError
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.keeping.summary import SUBJECT, findings
 from jobs.backups.keeping.whereabouts import off_site_findings
 from jobs.backups.offsite.check import check as check_providers
 from jobs.backups.reading.programs import find_programs
-from jobs.backups.reading.source import VERSIONS_PER_MAJOR
+from jobs.backups.reading.source import facts_of
 from jobs.backups.records import Records
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
 from sql.errors import DatabaseError, SchemaError
-from sql.snapshots import SnapshotSession
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -76,7 +74,6 @@ def programs(context: Context) -> Finding:
 
 
 def _programs_for(database_url: str, directory: Path | None) -> Finding:
-    with SnapshotSession(database_url, QUERIES) as session:
-        ((_name, _oid, _encoding, number, version),) = session.query("describe_database")
-    found = find_programs(number // VERSIONS_PER_MAJOR, version, directory)
-    return good(SUBJECT, f"servidor {version}, {found.pg_dump} {found.version}")
+    facts = facts_of(database_url)
+    found = find_programs(facts.server_major, facts.server_version, directory)
+    return good(SUBJECT, f"servidor {facts.server_version}, {found.pg_dump} {found.version}")

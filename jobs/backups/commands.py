@@ -28,7 +28,7 @@ from jobs.backups.offsite.commands import backup_rebuild, backup_send
 from jobs.backups.records import FOLDER, Records, readable_size
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
-from jobs.signals import stopping_on_signal
+from jobs.signals import LEFT_IN_ORDER, stopping_on_signal
 from sql.database import Database, SchemaError, database_identity, require_database_uri
 
 json_option = click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
@@ -63,10 +63,10 @@ def _records_of(settings: Settings) -> Iterator[Records]:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Set on a signal; work that ends because of it ends the program as signals do."""
+def _stoppable(left: str = LEFT_IN_ORDER) -> Iterator[threading.Event]:
+    """Set on a signal; work that ends because of it ends the program as signals do, and is left so."""
     interruption = threading.Event()
-    with stopping_on_signal(interruption):
+    with stopping_on_signal(interruption, left=left):
         try:
             yield interruption
         except BackupInterrupted as error:
@@ -208,7 +208,7 @@ def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str,
     """
     from jobs.backups.offsite.fetching import fetched
     from jobs.backups.offsite.opening import opened
-    from jobs.backups.verification.proving import verify
+    from jobs.backups.verification.using import verify
 
     programs = settings.of(BackupSettings).programs
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
@@ -233,7 +233,7 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
     """
     from jobs.backups.offsite.fetching import download_chain
     from jobs.backups.offsite.opening import opened
-    from jobs.backups.verification.proving import download
+    from jobs.backups.verification.using import download
 
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)
@@ -265,14 +265,17 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
 def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool, identity: Path | None) -> int:
     """Restaura la copia ID en la base de datos URL, que ha de existir y estar vacía.
 
-    Todo en una transacción: si falla o se interrumpe, la base de datos queda como estaba.
+    Todo en una transacción: si falla, la base de datos queda como estaba; si se interrumpe, así o con la copia entera.
     Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
     """
     from jobs.backups.offsite.fetching import fetched
     from jobs.backups.offsite.opening import opened
-    from jobs.backups.verification.proving import require_empty, restore_chain
+    from jobs.backups.verification.using import ALL_OR_NOTHING, require_empty, restore_chain
 
-    with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
+    with (
+        _stoppable(ALL_OR_NOTHING) as interruption,
+        opened(settings, interruption, _key_file(settings, identity)) as vault,
+    ):
         found = vault.shelf.named(backup_id)
         if not force:
             require_empty(database_url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 
 class BackupError(Exception):
     """A backup, or a restore, failed, and left nothing that looks whole and is not."""
@@ -61,3 +63,9 @@ class EndUnknown(NoScratchServer):
 
 class FullBackupNeeded(Exception):
     """A differential could not be exact, or would not pay. The message says why, in Spanish."""
+
+
+def require_no_interruption(interruption: threading.Event) -> None:
+    """Raise `BackupInterrupted` when somebody asked the program to stop."""
+    if interruption.is_set():
+        raise BackupInterrupted("se interrumpió; no queda nada a medias")

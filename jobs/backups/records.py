@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config.logs import one_line, redactor
-from jobs.backups.files import ENCRYPTED, Contents
+from jobs.backups.files.hashes import Contents
+from jobs.backups.files.names import ENCRYPTED
 from jobs.backups.result import Kind
 from jobs.context import LeaseLost
 from sql.connection import Row

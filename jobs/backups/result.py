@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.backups.files import Contents
+from jobs.backups.files.hashes import Contents
 
 
 class Kind(enum.StrEnum):

@@ -19,9 +19,11 @@ from config.process.write_advice import user_name
 from config.text.plurals import counted
 from jobs.backups.check import programs
 from jobs.backups.choice import Choice, Costs, Wish, choose
-from jobs.backups.engine import make_differential, make_full
+from jobs.backups.creation.make import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
-from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished, unreadable_drafts
+from jobs.backups.files.directory import Target
+from jobs.backups.files.drafts import remove_unfinished, unreadable_drafts
+from jobs.backups.files.names import DIFFERENTIAL, FULL, SUFFIX, free_stem
 from jobs.backups.keeping.damage import require_base
 from jobs.backups.keeping.disposal import delete, keep, kept_after_all, to_delete
 from jobs.backups.keeping.place import open_to_others, why_not_writable
@@ -73,8 +75,10 @@ def run(context: Context) -> Outcome:
         try:
             counts |= own.tidy_up()
         except BackupError as error:
-            context.say("backup_retention_failed", f"No se pudieron borrar copias antiguas: {error}", logging.ERROR)
-            told = f"la copia está hecha, pero no se borraron las antiguas: {error}"
+            context.say(
+                "backup_retention_failed", f"No se pudieron borrar todas las copias antiguas: {error}", logging.ERROR
+            )
+            told = f"la copia está hecha, pero no se borraron todas las antiguas: {error}"
             return Outcome(counts, (told, *delivery.failures))
         return Outcome(counts, tuple(delivery.failures))
 

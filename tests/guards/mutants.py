@@ -1626,8 +1626,8 @@ HOST = (
         "exit codes",
         "an interrupted run ends as if all was done",
         "jobs/signals.py",
-        "raise Interrupted(received[0])",
-        "raise Interrupted(-128)",
+        "raise Interrupted(received[0], left)",
+        "raise Interrupted(-128, left)",
         ("tests/jobs/test_signals.py::test_a_signal_asks_to_stop_and_ends_with_its_exit_code",),
     ),
     Mutant(
@@ -5526,7 +5526,7 @@ OLD_CHAINS = (
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
 CLAIMS = f"{BACKUP_TESTS}offsite/test_claims.py::"
-DESCRIPTIONS = f"{BACKUP_TESTS}creation/test_descriptions.py::"
+DESCRIPTIONS = f"{BACKUP_TESTS}files/test_descriptions.py::"
 REBUILDING = f"{BACKUP_TESTS}offsite/test_rebuilding.py::"
 LEADS_ELSEWHERE = f"{OFF_SITE}test_a_row_that_leads_elsewhere_by_now_says_nothing_of_what_was_stored"
 STAYS_IN_PLAIN = "test_what_another_installation_stored_in_place_of_the_plain_copy_stays_when_encryption_begins"
@@ -5539,7 +5539,7 @@ OWN_RIGHTS = f"{EXACT}test_an_owner_restores_what_it_took_its_own_rights_from"
 BACKSLASHES = f"{EXACT}test_backslashes_are_no_escapes_whatever_the_database_says"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
 BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_has_no_exact_differential_becomes_a_full_backup"
-ON_THE_DISK = f"{BACKUP_TESTS}test_files.py::test_what_is_on_the_disk_is_what_was_written"
+ON_THE_DISK = f"{BACKUP_TESTS}files/test_files.py::test_what_is_on_the_disk_is_what_was_written"
 
 BACKUPS = (
     Mutant(
@@ -5590,7 +5590,7 @@ BACKUPS = (
         "jobs/backups/queries/describe_values.sql",
         "WHERE r.rngsubtype = made.oid",
         "WHERE false",
-        (f"{BACKUP_TESTS}creation/test_descriptions.py::test_how_amounts_are_written_is_described_wherever_they_are",),
+        (f"{BACKUP_TESTS}files/test_descriptions.py::test_how_amounts_are_written_is_described_wherever_they_are",),
     ),
     Mutant(
         "backups",
@@ -5619,7 +5619,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what lies beside a backup stays where the backup found no room",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "            undoing.callback(draft.final.unlink, missing_ok=True)\n",
         "",
         (f"{BACKUP_FAILURES}test_a_disk_that_is_full_at_the_very_end_leaves_nothing",),
@@ -5731,7 +5731,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what was written is not compared with what the disk gives back",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        if self._inflated_bytes != plain_bytes:\n",
         "        if self._inflated_bytes < 0:\n",
         (ON_THE_DISK,),
@@ -5755,39 +5755,39 @@ BACKUPS = (
     Mutant(
         "backups",
         "what lies beside a backup has its name before it is on the disk",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "                os.fsync(draft.file.fileno())\n",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
     ),
     Mutant(
         "backups",
         "a backup has its name before it is on the disk",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        self._draft.sync()\n",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
     ),
     Mutant(
         "backups",
         "nobody waits for the names of a backup to be on the disk",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        sync_directory(directory)\n        undoing.pop_all()\n",
         "        undoing.pop_all()\n",
-        (f"{BACKUP_TESTS}test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_nothing_has_its_name_before_it_is_on_the_disk",),
     ),
     Mutant(
         "backups",
         "two hosts write the same draft",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "os.O_EXCL | ",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_two_never_write_the_same_draft",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_two_never_write_the_same_draft",),
     ),
     Mutant(
         "backups",
         "who is told to stop tries again",
-        "jobs/backups/engine.py",
+        "jobs/backups/creation/make.py",
         "            if interruption.wait(PAUSE_SECONDS):\n                raise\n",
         "            interruption.wait(PAUSE_SECONDS)\n",
         (f"{BACKUP_FAILURES}test_who_is_told_to_stop_waits_for_no_lock_any_more",),
@@ -5799,6 +5799,46 @@ BACKUPS = (
         "backup.host == shelf.host and owners",
         "owners",
         (f"{BACKUP_TESTS}keeping/test_recovery.py::test_what_a_file_here_is_says_nothing_of_another_hosts_run",),
+    ),
+    Mutant(
+        "backups",
+        "what a disk does not tell is taken for lost",
+        "jobs/backups/keeping/shelf.py",
+        '        return f"{reason_of(error)}; compruebe ese disco"\n',
+        "        return None\n",
+        (f"{BACKUP_TESTS}keeping/test_summary.py::test_what_a_disk_does_not_tell_is_not_taken_for_lost",),
+    ),
+    Mutant(
+        "backups",
+        "what is fetched has its name before it was read back",
+        "jobs/backups/offsite/fetching.py",
+        "            if hashes_of(draft.path) != contents:\n",
+        "            if False:\n",
+        (f"{OFF_SITE}test_what_another_disk_changes_while_it_is_fetched_gets_no_name_there",),
+    ),
+    Mutant(
+        "backups",
+        "a draft that another process replaced takes that one along",
+        "jobs/backups/files/drafts.py",
+        "            if _is_named(self.file.fileno(), self.path):",
+        "            if True:",
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_was_replaced_leaves_the_other_one",),
+    ),
+    Mutant(
+        "backups",
+        "what a killed run left on NFS cannot be locked",
+        "jobs/backups/files/drafts.py",
+        'path.open("r+b")',
+        'path.open("rb")',
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_a_killed_run_left_is_removed_also_on_nfs",),
+    ),
+    Mutant(
+        "backups",
+        "a restore that was stopped is said to continue",
+        "jobs/backups/commands.py",
+        "_stoppable(ALL_OR_NOTHING)",
+        "_stoppable()",
+        (f"{BACKUP_JOB}test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing",),
     ),
     Mutant(
         "backups",
@@ -5837,7 +5877,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what is downloaded has its name before it was read back",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "        if not is_equal_elsewhere(path, draft.path):\n",
         "        if False:\n",
         (f"{KEEPING}test_what_another_disk_changes_while_it_is_copied_gets_no_name_there",),
@@ -5845,31 +5885,33 @@ BACKUPS = (
     Mutant(
         "backups",
         "a backup that was told as a failure stays under its name",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        undoing.callback(backup.final.unlink, missing_ok=True)\n",
         "",
-        (f"{BACKUP_TESTS}test_files.py::test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back",),
     ),
     Mutant(
         "backups",
         "a backup is told as a failure because its draft could not be removed",
-        "jobs/backups/files.py",
-        "        with contextlib.suppress(OSError):\n            self.path.unlink()\n",
-        "        self.path.unlink()\n",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_the_disk_does_not_let_go_makes_no_failure_of_a_backup",),
+        "jobs/backups/files/drafts.py",
+        "        with contextlib.suppress(OSError):\n            if _is_named(self.file.fileno(), self.path):",
+        "        if True:\n            if _is_named(self.file.fileno(), self.path):",
+        (
+            f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_the_disk_does_not_let_go_makes_no_failure_of_a_backup",
+        ),
     ),
     Mutant(
         "backups",
         "a draft that cannot be locked stays",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "        undoing.callback(path.unlink, missing_ok=True)\n        fcntl",
         "        fcntl",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_cannot_be_locked_leaves_nothing",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_cannot_be_locked_leaves_nothing",),
     ),
     Mutant(
         "backups",
         "what another user left unfinished stops all backups",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "    except PermissionError:\n        return False\n",
         "",
         (f"{BACKUP_JOB}test_what_another_user_left_unfinished_stops_no_backup_and_is_named",),
@@ -5877,7 +5919,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a restore whose COMMIT may have been carried out is called undone",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         '    except EndUnknown as error:\n        raise RestoreFailed(f"{error}; {ALL_OR_NOTHING}") from error\n',
         "",
         (f"{BACKUP_JOB}test_a_restore_whose_end_nobody_has_told_is_not_called_undone",),
@@ -5885,10 +5927,10 @@ BACKUPS = (
     Mutant(
         "backups",
         "a draft that another run writes is removed",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "            return False\n        if _is_named",
         "            pass\n        if _is_named",
-        (f"{BACKUP_TESTS}test_files.py::test_what_a_killed_run_left_is_removed_and_nothing_else",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_a_killed_run_left_is_removed_and_nothing_else",),
     ),
     Mutant(
         "backups",
@@ -6217,7 +6259,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "an older psql runs the programs of a file of which nothing proves who wrote it",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "    if found is not None and not can_restrict(programs.psql):",
         "    if False:",
         (f"{RESTRICTED}test_an_older_psql_restores_no_backup_of_which_nothing_proves_who_wrote_it",),
@@ -6233,7 +6275,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a view over an empty one costs all changes",
-        "jobs/backups/creation/statements.py",
+        "jobs/backups/templates.py",
         " if place >= 0)",
         ")",
         (f"{EXACT}test_views_that_cannot_be_filled_cost_no_rows",),
@@ -6249,7 +6291,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "what fails in another locale is held against the backup",
-        "jobs/backups/verification/verify.py",
+        "jobs/backups/verification/proof.py",
         "            _require_locale(database_url, description, error)\n",
         "",
         (
@@ -6375,7 +6417,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a file is given out though it is not the one that was recorded",
-        "jobs/backups/verification/verify.py",
+        "jobs/backups/files/hashes.py",
         "    if sha256.hexdigest() != (recorded_sha256 or expected) or",
         "    if False and",
         (f"{KEEPING}test_a_backup_with_another_hash_than_recorded_is_never_handed_out",),
@@ -6423,10 +6465,10 @@ BACKUPS = (
     Mutant(
         "backups",
         "what belongs to a backup that another host is publishing is removed",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         '    return _is_abandoned(directory / f".{name}{UNFINISHED}") and not',
         "    return not",
-        (f"{BACKUP_TESTS}test_files.py::test_what_belongs_to_a_backup_that_another_run_is_publishing_stays",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_belongs_to_a_backup_that_another_run_is_publishing_stays",),
     ),
     Mutant(
         "backups",
@@ -6530,31 +6572,35 @@ BACKUPS = (
     Mutant(
         "backups",
         "a draft that another process took for abandoned is written into",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "    if _is_named(descriptor, path):\n        return True\n",
         "    if descriptor:\n        return True\n",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_was_taken_for_abandoned_before_it_was_locked_is_made_again",),
+        (
+            f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_was_taken_for_abandoned_before_it_was_locked_is_made_again",
+        ),
     ),
     Mutant(
         "backups",
         "a draft that a killed process left is in the way for ever",
-        "jobs/backups/files.py",
+        "jobs/backups/files/drafts.py",
         "            if not _removed_if_abandoned(path):\n",
         "            if path:\n",
-        (f"{BACKUP_TESTS}test_files.py::test_a_draft_that_a_killed_process_left_is_replaced_and_one_in_use_is_not",),
+        (
+            f"{BACKUP_TESTS}files/test_files.py::test_a_draft_that_a_killed_process_left_is_replaced_and_one_in_use_is_not",
+        ),
     ),
     Mutant(
         "backups",
         "whatever is beside a backup is taken for its hash",
-        "jobs/backups/files.py",
+        "jobs/backups/files/finishing.py",
         "        return path.read_bytes() == content\n",
         "        return path.read_bytes() is not None\n",
-        (f"{BACKUP_TESTS}test_files.py::test_what_is_already_beside_a_backup_that_was_taken_away_stays",),
+        (f"{BACKUP_TESTS}files/test_files.py::test_what_is_already_beside_a_backup_that_was_taken_away_stays",),
     ),
     Mutant(
         "backups",
         "a hash file that nobody can read ends every run",
-        "jobs/backups/files.py",
+        "jobs/backups/files/hashes.py",
         '    except (OSError, IndexError, UnicodeDecodeError) as error:\n        raise DamagedBackup(f"no',
         '    except OSError as error:\n        raise DamagedBackup(f"no',
         (f"{BACKUP_TESTS}keeping/test_recovery.py::test_a_hash_file_that_nobody_can_read_stops_no_run",),
@@ -6706,7 +6752,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "the encoding in a description may be any text",
-        "jobs/backups/creation/description.py",
+        "jobs/backups/files/description.py",
         "ID.fullmatch(self.id) and ENCODING.fullmatch(self.encoding)",
         "ID.fullmatch(self.id)",
         (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
@@ -6714,7 +6760,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a description may name any setting",
-        "jobs/backups/creation/description.py",
+        "jobs/backups/files/description.py",
         "if not set(self.settings) <= SETTINGS or not all(",
         "if not all(",
         (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
@@ -6853,7 +6899,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a damaged backup is restored",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "    for backup in chain:\n        require_undamaged(backup)\n",
         "",
         (f"{BACKUP_JOB}test_a_damaged_backup_is_never_handed_out",),
@@ -6861,7 +6907,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a backup is restored over what a database holds",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "    if count:\n",
         "    if count < 0:\n",
         (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
@@ -6935,7 +6981,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a download takes any file of that name for the backup",
-        "jobs/backups/verification/proving.py",
+        "jobs/backups/verification/using.py",
         "return not path.samefile(other) and filecmp.cmp(path, other, shallow=False)",
         "return True",
         ("tests/jobs/backups/keeping/test_keeping.py::test_a_download_that_is_repeated_finds_everything_there",),

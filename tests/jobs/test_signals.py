@@ -41,6 +41,17 @@ with signals.stopping_on_signal(threading.Event()):
 """
 
 
+WORK_THAT_IS_LEFT_OTHERWISE = """
+import os, signal, threading
+from jobs import signals
+
+signals.LONGEST_SECONDS_TO_END = 0.1
+with signals.stopping_on_signal(threading.Event(), left="mire allí"):
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait()
+"""
+
+
 def exit_code_of_hanging_work(seconds_to_end: float, *signals: signal.Signals) -> int:
     """How a process ends that continues working for longer than anybody waits."""
     arguments = [str(2 * PATIENCE_SECONDS), str(seconds_to_end), *(str(int(number)) for number in signals)]
@@ -64,6 +75,12 @@ def test_a_signal_asks_to_stop_and_ends_with_its_exit_code(number: signal.Signal
         work()
     assert caught.value.exit_code == exit_code
     assert signal.getsignal(number) is handler
+
+
+def test_how_work_is_left_is_said_also_when_it_does_not_end() -> None:
+    command = [sys.executable, "-c", WORK_THAT_IS_LEFT_OTHERWISE]
+    run = subprocess.run(command, check=False, cwd=REPOSITORY, timeout=PATIENCE_SECONDS, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (143, "Interrumpido por SIGTERM: mire allí\n")
 
 
 def test_work_that_does_not_end_is_ended() -> None:

@@ -17,30 +17,21 @@ from datetime import datetime
 from pathlib import Path
 
 from jobs.backups.creation.comparison import Memory, TableComparison
-from jobs.backups.creation.compression import GzipMember, inflated, inflated_here
-from jobs.backups.creation.description import Description, fingerprint, read_description, settings_as_statements
-from jobs.backups.creation.statements import filled_views, lending, literal, refresh, render, returning
 from jobs.backups.creation.table_changes import Change, TableWriter
-from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded
-from jobs.backups.files import (
-    DIFFERENTIAL,
-    STAMP,
-    SUFFIX,
-    Draft,
-    Target,
-    description_name,
-    disk_errors,
-    free_stem,
-    prepare,
-    publish,
-    read_back,
-)
-from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
+from jobs.backups.errors import ColumnsDiffer, DamagedBackup, FullBackupNeeded, require_no_interruption
+from jobs.backups.files.compression import GzipMember, inflated, inflated_here
+from jobs.backups.files.description import Description, fingerprint, read_description, settings_as_statements
+from jobs.backups.files.directory import Target, disk_errors, prepare
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.finishing import publish, read_back
+from jobs.backups.files.names import DIFFERENTIAL, STAMP, SUFFIX, description_name, free_stem
+from jobs.backups.reading.dump import definitions, dumped
 from jobs.backups.reading.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.reading.large_objects import large_objects
 from jobs.backups.reading.row_counts import RowCounts
 from jobs.backups.reading.source import Snapshot, Source, open_snapshot
 from jobs.backups.result import BackupFile, Kind
+from jobs.backups.templates import filled_views, lending, literal, refresh, render, returning
 
 SEQUENCE = b"SELECT pg_catalog.setval("
 BACKSLASHES_ESCAPE = b"SET standard_conforming_strings = off;\n"

@@ -11,28 +11,20 @@ from datetime import datetime
 
 from config.logs import one_line
 from config.text.plurals import counted
-from jobs.backups.creation.compression import GzipMember
-from jobs.backups.creation.description import FORMAT, Description, fingerprint, settings_as_statements
-from jobs.backups.creation.statements import filled_views, lending, refresh, render, returning
-from jobs.backups.errors import DumpFailed
-from jobs.backups.files import (
-    FULL,
-    STAMP,
-    SUFFIX,
-    Draft,
-    ReadBack,
-    Target,
-    disk_errors,
-    free_stem,
-    prepare,
-    publish,
-)
-from jobs.backups.reading.dump import definitions, dumped, require_no_interruption
+from jobs.backups.errors import DumpFailed, require_no_interruption
+from jobs.backups.files.compression import GzipMember
+from jobs.backups.files.description import FORMAT, Description, fingerprint, settings_as_statements
+from jobs.backups.files.directory import Target, disk_errors, prepare
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.finishing import ReadBack, publish
+from jobs.backups.files.names import FULL, STAMP, SUFFIX, free_stem
+from jobs.backups.reading.dump import definitions, dumped
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed_in_parts
 from jobs.backups.reading.large_objects import large_objects
 from jobs.backups.reading.row_counts import RowCounts
 from jobs.backups.reading.source import Snapshot, Source, open_snapshot
 from jobs.backups.result import BackupFile, Kind
+from jobs.backups.templates import filled_views, lending, refresh, render, returning
 
 FILLED = b"\n--\n\n"
 """The end of the comment above each statement of `pg_dump`."""

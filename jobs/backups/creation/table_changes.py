@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jobs.backups.creation.comparison import TableComparison, write_line
-from jobs.backups.creation.statements import literal, render
 from jobs.backups.reading.dump_parser import TableBegins
 from jobs.backups.reading.large_objects import Write
 from jobs.backups.reading.source import Key, Table
+from jobs.backups.templates import literal, render
 
 DIGEST_BYTES = 16
 COPY_BYTES = 1024 * 1024

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 
 from config.text.wording import reason_of
-from jobs.backups.creation.description import read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import description_name, hash_beside
+from jobs.backups.files.description import read_description
+from jobs.backups.files.hashes import hash_beside, require_hash
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.shelf import files_of
 from jobs.backups.records import Backup
-from jobs.backups.verification.verify import require_hash
 
 
 def require_undamaged(backup: Backup) -> None:

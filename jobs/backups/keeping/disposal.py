@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from config.logs import emit, one_line
-from jobs.backups.errors import DiskError
-from jobs.backups.files import NAME, disk_errors, sync_directory
+from jobs.backups.errors import DiskError, require_no_interruption
+from jobs.backups.files.directory import disk_errors, sync_directory
+from jobs.backups.files.names import NAME
 from jobs.backups.keeping.retention import deletable
 from jobs.backups.keeping.shelf import Shelf, files_of, is_there
-from jobs.backups.reading.dump import require_no_interruption
 from jobs.backups.records import Backup, Records
 
 
@@ -95,6 +95,8 @@ def delete(
         else:
             needed.add(backup.base_id)
     if fault is not None:
+        if deleted:
+            _tell_deleted(deleted)  # else who calls tells it
         raise fault
     return deleted
 
@@ -126,6 +128,11 @@ def _is_of_another_backup(backup: Backup) -> bool:
         return backup.sha256 is not None and beside.read_text().split()[:1] != [backup.sha256]
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _tell_deleted(backups: Sequence[Backup]) -> None:
+    names = ", ".join(backup.name for backup in backups)
+    emit(logging.INFO, "backups_deleted", f"Copias de seguridad antiguas borradas: {one_line(names)}")
 
 
 def _tell_left(backup: Backup) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from jobs.backups.creation.description import read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import READ_BYTES, Contents, description_name
+from jobs.backups.files.description import read_description
+from jobs.backups.files.hashes import hash_beside, hashes_of
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import UNDER_WAY, Backup, End, Records
-from jobs.backups.verification.verify import require_hash
 
 FAILED = "ERROR"
 CUT_OFF = "el proceso que la hacía terminó antes de acabarla (kill, corte de luz); la siguiente copia lo suple"
@@ -46,27 +45,19 @@ def _owners(shelf: Shelf) -> Mapping[Path, int]:
 def _end(backup: Backup) -> End | None:
     """The backup that was made, if its file has its final name, which it gets only after its hash file is there."""
     try:
-        require_hash(backup.path)
-        contents = _contents(backup.path)
+        contents = hashes_of(backup.path)
+        if contents.sha256 != hash_beside(backup.path):
+            return None
     except (OSError, DamagedBackup):
         return None
     tables = rows = described = None
     if backup.is_full:
         beside = backup.path.parent / description_name(backup.name)
         try:
-            description, described = read_description(beside), _contents(beside).sha256
+            description, described = read_description(beside), hashes_of(beside).sha256
         except (FullBackupNeeded, OSError):
             return None
         if description.sha256 != contents.sha256:
             return None
         tables, rows = description.tables, description.rows
     return End(backup.attempt or "", backup.kind, backup.path, contents, tables, rows, None, described)
-
-
-def _contents(path: Path) -> Contents:
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(READ_BYTES):
-            md5.update(block)
-            sha256.update(block)
-    return Contents(path.stat().st_size, md5.hexdigest(), sha256.hexdigest())

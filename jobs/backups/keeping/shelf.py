@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from config.logs import one_line
+from config.text.wording import reason_of
 from jobs.backups.errors import BackupError, DiskError
-from jobs.backups.files import description_name
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.retention import KnownBackup
 from jobs.backups.records import Backup
 
@@ -30,7 +31,7 @@ def why_missing(directory: Path) -> str:
 
 
 ANOTHER = "elija otra con 'backup list'"
-AS_OWNER = "ejecute la orden como quien hace las copias, o devuélvale el permiso"
+AS_OWNER = "este usuario no puede mirar allí; ejecute la orden como quien hace las copias, o devuélvale el permiso"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Shelf:
         return [backup for backup in made if not is_there(backup) and not is_hidden(backup)]
 
     def hidden(self) -> list[Backup]:
-        """The backups of this host whose files this user may not look at."""
+        """The backups of this host of which nobody can tell whether their files are there."""
         return [backup for backup in self.good_here() if is_hidden(backup)]
 
     def newest_full(self, fetchable: Container[int] = ()) -> Backup | None:
@@ -152,10 +153,8 @@ class Shelf:
             return backup
         if backup.host not in (None, self.host):
             raise UnknownBackup(f"la copia {backup.id} está en el equipo {backup.host}: ejecute allí la orden")
-        if is_hidden(backup):
-            raise UnknownBackup(
-                f"este usuario no puede mirar si la copia {backup.id} está en {backup.path}: {AS_OWNER}"
-            )
+        if (reason := why_hidden(backup)) is not None:
+            raise UnknownBackup(f"no se sabe si la copia {backup.id} está en {backup.path}: {reason}")
         if not is_there(backup):
             missing = f"el archivo de la copia {backup.id} no está en {backup.path}, o no tiene su tamaño"
             raise UnknownBackup(f"{missing}: devuélvalo, o {ANOTHER}")
@@ -194,14 +193,21 @@ def is_there(backup: Backup) -> bool:
 
 
 def is_hidden(backup: Backup) -> bool:
-    """Whether this user may not look where its file should be. It may well be there."""
+    """Whether nobody can tell if its file is there: this user may not look, or the disk does not answer."""
+    return why_hidden(backup) is not None
+
+
+def why_hidden(backup: Backup) -> str | None:
+    """Why nobody can tell, and what to do, in Spanish; `None` if one can. The file may well be there."""
     try:
         backup.path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except PermissionError:
-        return True
-    except OSError:
-        pass
-    return False
+        return AS_OWNER
+    except OSError as error:
+        return f"{reason_of(error)}; compruebe ese disco"
+    return None
 
 
 def is_gone(directory: Path) -> bool:

@@ -13,9 +13,9 @@ from config.logs import one_line
 from config.text.plurals import counted
 from config.text.times import Clock
 from config.text.wording import reason_of
-from jobs.backups.files import SPACE_MARGIN
+from jobs.backups.files.directory import SPACE_MARGIN
 from jobs.backups.keeping.place import open_to_others, why_not_writable
-from jobs.backups.keeping.shelf import AS_OWNER, Shelf, is_gone, is_there, why_missing
+from jobs.backups.keeping.shelf import Shelf, is_gone, is_there, why_hidden, why_missing
 from jobs.backups.records import Backup, readable_size
 from jobs.findings import Finding, advised, bad, good
 
@@ -108,8 +108,9 @@ def describe_hidden(shelf: Shelf) -> Iterator[Finding]:
     hidden = shelf.hidden()
     if hidden:
         where = ", ".join(sorted({str(backup.path.parent) for backup in hidden}))
-        what = f"este usuario no puede mirar si {counted(len(hidden), 'copia está', 'copias están')}"
-        yield bad(SUBJECT, one_line(f"{what} en {where}: {AS_OWNER}"))
+        what = f"no se sabe si {counted(len(hidden), 'copia está', 'copias están')}"
+        reasons = " · ".join(sorted({reason for backup in hidden if (reason := why_hidden(backup)) is not None}))
+        yield bad(SUBJECT, one_line(f"{what} en {where}: {reasons}"))
 
 
 def describe_dated_ahead(shelf: Shelf) -> Iterator[Finding]:

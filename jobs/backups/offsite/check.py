@@ -11,7 +11,7 @@ from pathlib import Path
 from config.errors import ConfigurationError, MigrationError
 from config.text.plurals import counted
 from jobs.backups.errors import DiskError
-from jobs.backups.files import SUFFIX
+from jobs.backups.files.names import SUFFIX
 from jobs.backups.offsite.copies import Copies, backups_prefix, spot_of
 from jobs.backups.offsite.encryption import identities_of, require_recipients
 from jobs.backups.offsite.sending import Sender

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs.backups.files import ENCRYPTED, SUFFIX, description_name
+from jobs.backups.files.names import ENCRYPTED, SUFFIX, description_name
 from jobs.backups.records import Backup, Query
 from jobs.context import LeaseLost
 from sql.texts import Told

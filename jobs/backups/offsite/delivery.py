@@ -14,7 +14,7 @@ from typing import Self
 from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line, redactor
 from jobs.backups.errors import BackupError, DamagedBackup
-from jobs.backups.files import FULL, SUFFIX
+from jobs.backups.files.names import FULL, SUFFIX
 from jobs.backups.keeping.damage import require_undamaged
 from jobs.backups.keeping.shelf import Shelf, is_there
 from jobs.backups.offsite.copies import Copies, Copy, Spot, spot_of
@@ -159,7 +159,7 @@ class Delivery:
         text = (
             f"la copia de seguridad {backup.id} ({backup.name}) ya no está entera en "
             f"{self._stores.name_of(copy.provider_id)}, y este programa no la borró; "
-            + ("se envía otra vez" if is_there(backup) else "tampoco está en el disco: búsquela en otro sitio")
+            + ("se envía otra vez" if is_there(backup) else "tampoco se ve en el disco: búsquela en otro sitio")
         )
         self._copies.note_missing(copy, backup, one_line(text))
         self._say("backup_copy_missing", f"Falta una copia: {text}", logging.WARNING)

@@ -1,4 +1,4 @@
-"""Fetches backups from a provider: they get their names only once they are decrypted and their hashes checked."""
+"""Fetches backups from a provider: they get their names only once they were decrypted, checked and read back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from jobs.backups.errors import BackupError, DamagedBackup, DiskError
-from jobs.backups.files import Contents, Draft, Target, disk_errors, prepare, publish
+from jobs.backups.files.directory import Target, disk_errors, prepare
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.finishing import publish
+from jobs.backups.files.hashes import Contents, hashes_of
 from jobs.backups.keeping.damage import damage_of, require_description
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.offsite.copies import Copy
@@ -140,6 +143,9 @@ class Fetcher:
             if recorded and found != recorded:
                 raise DamagedBackup("lo que hay allí no es lo que se copió: su hash es otro")
             draft.sync()
+            if hashes_of(draft.path) != contents:
+                where = one_line(directory)
+                raise DiskError(f"{backup.name}: lo que se lee en {where} no es lo que se escribió; compruebe el disco")
             publish(draft, contents, description)
         return [path for path in files_of(replace(backup, path=directory / backup.name)) if path.exists()]
 

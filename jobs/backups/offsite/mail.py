@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from config import mailbox as mail
 from config.mailbox import Mailbox, envelope
 from jobs.backups.errors import BackupError, DamagedBackup
-from jobs.backups.files import disk_errors
+from jobs.backups.files.directory import reading_errors
 from jobs.backups.offsite.sending import Parcel
 from jobs.backups.records import Backup, readable_size
 
@@ -42,7 +42,7 @@ def message_of(
 
 def _content_of(parcel: Parcel) -> bytes:
     """The attachment. It has the hash that the message gives."""
-    with disk_errors(parcel.path.parent):
+    with reading_errors(parcel.path.parent):
         content = parcel.path.read_bytes()
     if hashlib.sha256(content).hexdigest() != parcel.sha256:
         backup_id = parcel.backup.id

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config.errors import MigrationError, RunInterrupted
-from jobs.backups.files import DIFFERENTIAL, FULL, NAME, STAMP
+from jobs.backups.files.names import DIFFERENTIAL, FULL, NAME, STAMP
 from jobs.backups.offsite.copies import Copies, Copy, Spot
 from jobs.backups.offsite.sending import LARGEST_HASH_FILE_BYTES, about_in, beginning_of, plain_hash_in
 from jobs.backups.offsite.stores import Stores

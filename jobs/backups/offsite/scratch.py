@@ -14,7 +14,7 @@ from pathlib import Path
 from config.logs import one_line
 from config.text.times import size
 from jobs.backups.errors import NotEnoughSpace
-from jobs.backups.files import SPACE_MARGIN, disk_errors
+from jobs.backups.files.directory import SPACE_MARGIN, disk_errors
 
 PREFIX = "janitor-backup-"
 SECONDS_TO_LOCK = 600

@@ -23,7 +23,10 @@ from config.logs import one_line
 from config.models import Evidence, PutReceipt, StoredObject
 from config.text.wording import reason_of
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, disk_errors, hash_beside, prepare
+from jobs.backups.files.directory import Target, disk_errors, prepare
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.hashes import READ_BYTES, hash_beside
+from jobs.backups.files.names import ENCRYPTED
 from jobs.backups.keeping.damage import described
 from jobs.backups.offsite.copies import Copy, Spot
 from jobs.backups.offsite.encryption import encrypt

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy, TooManyLocks
+from jobs.backups.errors import DumpFailed, TablesBusy, TooManyLocks, require_no_interruption
 from jobs.backups.reading.programs import Programs, complaints_in, file_for_complaints, inherited_environment
 from jobs.backups.result import Remark
 from sql.database_messages import NO_ROOM_FOR_LOCKS, SETTING_FOR_LOCKS
@@ -177,12 +177,6 @@ def started(shared: SharedSnapshot, section: str) -> Iterator[Dump]:
             raise DumpFailed(f"no se puede ejecutar {shared.programs.pg_dump}: {reason_of(error)}") from error
         stack.callback(_end, process)
         yield Dump(process, complaints)
-
-
-def require_no_interruption(interruption: threading.Event) -> None:
-    """Raise `BackupInterrupted` when somebody asked the program to stop."""
-    if interruption.is_set():
-        raise BackupInterrupted("la copia de seguridad se interrumpió; no queda nada a medias")
 
 
 def _keep_freed_memory() -> None:

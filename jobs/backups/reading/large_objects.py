@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from jobs.backups.creation.statements import render
+from jobs.backups.templates import render
 from sql.snapshots import SnapshotSession
 
 PIECE_BYTES = 1024 * 1024

@@ -14,11 +14,11 @@ from typing import Self
 
 from config.logs import one_line
 from config.text.plurals import counted
-from jobs.backups.creation.statements import QUERIES, filled
-from jobs.backups.errors import DumpFailed
-from jobs.backups.reading.dump import SILENCE_SECONDS, require_no_interruption
+from jobs.backups.errors import DumpFailed, require_no_interruption
+from jobs.backups.reading.dump import SILENCE_SECONDS
 from jobs.backups.reading.source import Snapshot
 from jobs.backups.result import Remark
+from jobs.backups.templates import QUERIES, filled
 from sql.errors import DatabaseError, DatabaseUnavailable
 from sql.snapshots import SnapshotSession, statement_of
 

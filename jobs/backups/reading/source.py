@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.creation.description import Locale
-from jobs.backups.creation.statements import QUERIES, filled
 from jobs.backups.errors import TablesBusy
+from jobs.backups.files.description import Locale
 from jobs.backups.reading.dump import SharedSnapshot
 from jobs.backups.reading.programs import find_programs
+from jobs.backups.templates import QUERIES, filled
 from sql.errors import DatabaseBusy, SchemaError
 from sql.snapshots import SnapshotSession, program_address, statement_of
 
@@ -163,6 +163,12 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
             application_name="janitor_daemon backup",
         )
         yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked)
+
+
+def facts_of(database_url: str) -> DatabaseFacts:
+    """What a server says of itself and of one database. Raises the errors of `SnapshotSession`."""
+    with SnapshotSession(database_url, QUERIES) as session:
+        return _facts(session)
 
 
 def values_of(session: SnapshotSession) -> Values:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from config.process.last_line import Rate, in_time, in_units, is_watched, shown_on_terminal
-from jobs.backups.creation.compression import NoteBytes, note_nothing
+from jobs.backups.files.compression import NoteBytes, note_nothing
 
 
 class ReadProgress:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.compression import NoteBytes, inflated
-from jobs.backups.creation.statements import render
-from jobs.backups.errors import EndUnknown, NoFittingProgram, NoScratchServer, RestoreFailed
-from jobs.backups.reading.dump import environment, require_no_interruption
+from jobs.backups.errors import EndUnknown, NoFittingProgram, NoScratchServer, RestoreFailed, require_no_interruption
+from jobs.backups.files.compression import NoteBytes, inflated
+from jobs.backups.reading.dump import environment
 from jobs.backups.reading.programs import Programs, complaints_in, file_for_complaints
+from jobs.backups.templates import render
 from jobs.backups.verification.restricted import Restraint, restraint_by
 from sql.snapshots import program_address, user_of_address
 

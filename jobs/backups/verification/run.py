@@ -19,8 +19,8 @@ from jobs.backups.offsite.encryption import identities_of
 from jobs.backups.offsite.fetching import BackupLost, Fetcher, NotFetched, fetched
 from jobs.backups.offsite.stores import Stores, rows_in
 from jobs.backups.records import Backup, Records
-from jobs.backups.verification.proving import AGAINST_THE_BACKUP, verify
-from jobs.backups.verification.verify import Proof
+from jobs.backups.verification.proof import Proof
+from jobs.backups.verification.using import AGAINST_THE_BACKUP, verify
 from jobs.context import Context
 from jobs.job import Outcome
 

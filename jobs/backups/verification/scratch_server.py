@@ -20,12 +20,13 @@ from urllib.parse import quote
 
 from config.logs import one_line, redactor
 from config.text.times import size
-from jobs.backups.creation.description import HOW_VALUES_WERE_WRITTEN, Description, Locale
-from jobs.backups.creation.statements import QUERIES, literal, render
-from jobs.backups.errors import NoScratchServer
-from jobs.backups.reading.dump import environment, require_no_interruption
+from config.text.wording import reason_of
+from jobs.backups.errors import NoScratchServer, require_no_interruption
+from jobs.backups.files.description import HOW_VALUES_WERE_WRITTEN, Description, Locale
+from jobs.backups.reading.dump import environment
 from jobs.backups.reading.programs import Programs, inherited_environment
 from jobs.backups.reading.source import values_of
+from jobs.backups.templates import QUERIES, literal, render
 from jobs.backups.verification.confinement import Confinement
 from jobs.backups.verification.guardian import LONGEST_SECONDS, guarded
 from sql.connection import database_password
@@ -221,9 +222,14 @@ def _require_server_programs(programs: Programs) -> None:
 
 
 def _require_space(description: Description) -> None:
-    directory = tempfile.gettempdir()
+    try:
+        directory = tempfile.gettempdir()
+        free_bytes = shutil.disk_usage(directory).free
+    except OSError as error:
+        raise NoScratchServer(
+            f"no hay directorio temporal en que restaurar la copia: {reason_of(error)}; indique otro en TMPDIR"
+        ) from error
     needed_bytes = description.data_bytes * BYTES_PER_PLAIN_BYTE + BYTES_OF_A_CLUSTER
-    free_bytes = shutil.disk_usage(directory).free
     if free_bytes < needed_bytes:
         raise NoScratchServer(
             f"en {one_line(directory)} quedan {size(free_bytes)} y restaurar la copia necesita unos "

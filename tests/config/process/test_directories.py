@@ -10,7 +10,7 @@ import pytest
 
 from config.process.directories import make_directory
 from config.process.log_output import configure_logging
-from jobs.backups.files import Target, prepare
+from jobs.backups.files.directory import Target, prepare
 
 
 def mode_of(path: Path) -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from jobs.backups.files import Contents, description_name
+from jobs.backups.files.hashes import Contents
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.delivery import Delivery

@@ -18,10 +18,11 @@ import psycopg2
 
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.creation.differential import Limits
-from jobs.backups.engine import make_differential, make_full
+from jobs.backups.creation.make import make_differential, make_full
 from jobs.backups.errors import FullBackupNeeded
-from jobs.backups.files import NAME as BACKUP_NAME
-from jobs.backups.files import SUFFIX, Target, description_name
+from jobs.backups.files.directory import Target
+from jobs.backups.files.names import NAME as BACKUP_NAME
+from jobs.backups.files.names import SUFFIX, description_name
 from jobs.backups.reading.source import Source
 from jobs.backups.result import BackupFile
 from tests.databases.lent_databases import DISCONNECTED

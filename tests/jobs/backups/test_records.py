@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.files import Contents
+from jobs.backups.files.hashes import Contents
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import FOLDER, Backup, Beginning, End, Records, readable_size

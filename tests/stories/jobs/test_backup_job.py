@@ -353,6 +353,9 @@ def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
         wait_until(lambda: begun.exists() and begun.read_text().endswith("\n"), 60)
         run = running.stop(signal.SIGINT)
     assert run.exit_code == 130, str(run)
+    (told,) = run.messages("WARNING")
+    assert "entró entera o no entró nada" in told  # its COMMIT may have been under way
+    assert "continúa" not in told
     assert not is_alive(int(begun.read_text()))
     done(sage.run(*arguments))
 

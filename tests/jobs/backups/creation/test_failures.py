@@ -22,7 +22,7 @@ import psycopg2.extensions
 import pytest
 
 from jobs.backups.creation.full import make_full_once
-from jobs.backups.engine import make_full
+from jobs.backups.creation.make import make_full
 from jobs.backups.errors import (
     BackupError,
     BackupInterrupted,
@@ -31,7 +31,7 @@ from jobs.backups.errors import (
     NotEnoughSpace,
     TablesBusy,
 )
-from jobs.backups.files import Target
+from jobs.backups.files.directory import Target
 from jobs.backups.reading.programs import READ_COMPLAINT_BYTES, complaints_in, find_programs
 from jobs.backups.reading.source import Source
 from jobs.backups.result import BackupFile
@@ -99,7 +99,7 @@ def test_programs_whose_locks_have_no_room_together_run_in_turn(
     filled: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One `pg_dump` alone can back the database up: then this program can, and does not wait for others to end."""
-    monkeypatch.setattr("jobs.backups.engine.TRIES", 1)
+    monkeypatch.setattr("jobs.backups.creation.make.TRIES", 1)
     flag = tmp_path / "flag"
     flag.touch()
     programs = lying_programs(filled.binaries, tmp_path / "programs", "post-data", full_of_locks(flag))

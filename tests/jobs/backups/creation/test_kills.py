@@ -18,7 +18,7 @@ from types import FrameType
 
 import pytest
 
-from jobs.backups.files import remove_unfinished
+from jobs.backups.files.drafts import remove_unfinished
 from jobs.backups.result import BackupFile
 from tests.jobs.backups.lying_programs import remembering_programs
 from tests.jobs.backups.pairs import Pair

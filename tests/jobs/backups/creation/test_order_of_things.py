@@ -10,14 +10,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from jobs.backups.creation.description import read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import description_name
+from jobs.backups.files.description import read_description
+from jobs.backups.files.names import description_name
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed, parsed_in_parts
 from jobs.backups.reading.programs import find_programs
 from jobs.backups.result import BackupFile
+from jobs.backups.verification.proof import prove
 from jobs.backups.verification.scratch_server import scratch_database
-from jobs.backups.verification.verify import prove
 from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair
 

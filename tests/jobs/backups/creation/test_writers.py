@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from jobs.backups.engine import make_differential, make_full
+from jobs.backups.creation.make import make_differential, make_full
 from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair, normal
 

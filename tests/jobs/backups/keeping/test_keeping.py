@@ -6,6 +6,7 @@ No PostgreSQL program is needed: files of backups are any gzip here.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
 import threading
@@ -18,13 +19,14 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.errors import DamagedBackup, DiskError
-from jobs.backups.files import Draft, description_name
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.disposal import clean, delete, to_delete
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.check import is_backup_directory
 from jobs.backups.offsite.fetching import download_chain
 from jobs.backups.records import Backup, Records
-from jobs.backups.verification.proving import download
+from jobs.backups.verification.using import download
 from providers import build_provider
 from providers.base import Provider
 from providers.errors import AccessDenied
@@ -173,7 +175,7 @@ def test_a_full_one_stays_as_long_as_a_provider_keeps_its_differential(desk: Des
     assert not any(name.startswith("backup_202601") for name in desk.remote(near))
 
 
-def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk) -> None:
+def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """It may be in an earlier BACKUP_PATH, which can only be read by now."""
     first, second = desk.make(OLD), desk.make("backup_20260102_030000_FULL.sql.gz")
     for backup in (first, second):
@@ -182,9 +184,10 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other_chain(desk: Desk) -> None:
     beside = first.path.with_name(description_name(OLD))
     beside.unlink()
     beside.mkdir()
-    with pytest.raises(DiskError):
+    with caplog.at_level(logging.INFO, "janitor_daemon"), pytest.raises(DiskError):
         cleaned(desk)
     assert [backup.name for backup in desk.shelf().backups if backup.is_deleted] == [second.name]
+    assert f"Copias de seguridad antiguas borradas: {second.name}" in caplog.messages
     beside.rmdir()
     assert cleaned(desk) == [OLD]
 

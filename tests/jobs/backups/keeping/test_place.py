@@ -13,7 +13,8 @@ from config.errors import ConfigurationError
 from config.settings import load_settings
 from config.text.times import Clock
 from jobs.backups.errors import DiskError
-from jobs.backups.files import Draft, Target, disk_errors, prepare
+from jobs.backups.files.directory import Target, disk_errors, prepare
+from jobs.backups.files.drafts import Draft
 from jobs.backups.job import JOB
 from jobs.backups.keeping.place import open_to_others, require_outside_roots
 from jobs.backups.keeping.shelf import Shelf, require_directory

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.description import FORMAT, Description
-from jobs.backups.files import description_name
+from jobs.backups.files.description import FORMAT, Description
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import Backup, Records

@@ -67,10 +67,10 @@ def test_what_this_user_may_not_look_at_is_not_taken_for_lost(tmp_path: Path) ->
     with unprivileged():
         assert shelf.missing() == []
         told = [finding.text for finding in findings(shelf, tmp_path, 0, Clock(NOW, UTC))]
-        with pytest.raises(UnknownBackup, match=r"no puede mirar si la copia 1 está en .*: ejecute la orden"):
+        with pytest.raises(UnknownBackup, match=r"no se sabe si la copia 1 está en .*: .*; ejecute la orden"):
             shelf.chain(made)
         assert entry_of(made, "norte")["en_disco"] is None
-    assert f"este usuario no puede mirar si 1 copia está en {directory}: {AS_OWNER}" in told
+    assert f"no se sabe si 1 copia está en {directory}: {AS_OWNER}" in told
     assert not any("en ningún proveedor" in text for text in told)
     directory.chmod(0o700)
     made.path.unlink()
@@ -78,6 +78,22 @@ def test_what_this_user_may_not_look_at_is_not_taken_for_lost(tmp_path: Path) ->
     assert shelf.missing() == [made]
     with pytest.raises(UnknownBackup, match="devuélvalo, o elija otra con 'backup list'"):
         shelf.chain(made)
+
+
+def test_what_a_disk_does_not_tell_is_not_taken_for_lost(tmp_path: Path) -> None:
+    """A stale mount, say; a link to itself gives an error as odd."""
+    directory = tmp_path / "copias"
+    directory.mkdir()
+    made = backup(directory, 1, 1, 100)
+    made.path.unlink()
+    directory.rmdir()
+    directory.symlink_to(directory)
+    shelf = Shelf((made,), "norte")
+    assert shelf.missing() == []
+    told = [finding.text for finding in findings(shelf, tmp_path, 0, Clock(NOW, UTC))]
+    assert [text for text in told if "no se sabe si 1 copia está" in text and text.endswith("compruebe ese disco")]
+    assert not any("en ningún proveedor" in text for text in told)
+    assert entry_of(made, "norte")["en_disco"] is None
 
 
 def test_what_was_not_made_is_told_with_where_its_reason_stands(tmp_path: Path) -> None:

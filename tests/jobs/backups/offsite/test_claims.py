@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.files import description_name
+from jobs.backups.files.names import description_name
 from jobs.backups.offsite.copies import spot_of
 from jobs.backups.offsite.sending import Sender, parcel_of
 from jobs.backups.records import Backup

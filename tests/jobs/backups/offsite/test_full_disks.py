@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.backups.errors import NotEnoughSpace
-from jobs.backups.verification.proving import download
+from jobs.backups.verification.using import download
 from tests.disks.small_disk import MEBIBYTE, mounted_small_disk
 from tests.jobs.backups.desk import FULL_NAME, Desk, recipient_of
 

@@ -18,12 +18,14 @@ import pytest
 from config.errors import ConfigurationError, MigrationError
 from config.models import Evidence
 from jobs.backups.choice import Costs
+from jobs.backups.errors import DiskError
+from jobs.backups.files.drafts import Draft
 from jobs.backups.keeping.disposal import delete, half_deleted
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_in, require_recipients
 from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
 from jobs.backups.offsite.opening import Opened
-from jobs.backups.verification.proving import download
+from jobs.backups.verification.using import download
 from jobs.context import LeaseLost
 from providers import build_provider
 from providers.base import Provider, RecordedCopy
@@ -503,6 +505,23 @@ def test_a_full_one_that_was_taken_from_beside_its_description_is_fetched_to_its
     with closing(desk.delivery()) as delivery:
         delivery.fetcher.fetch(backup, desk.directory)
     assert desk.local() == before
+
+
+def test_what_another_disk_changes_while_it_is_fetched_gets_no_name_there(
+    desk: Desk, near: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing of what the provider has."""
+    backup = desk.make()
+    assert desk.run() == []
+    true_write = Draft.write
+
+    def write(draft: Draft, data: bytes) -> None:
+        true_write(draft, data[:-1] + bytes([data[-1] ^ 1]))
+
+    monkeypatch.setattr(Draft, "write", write)
+    with closing(desk.delivery()) as delivery, pytest.raises(DiskError, match="compruebe el disco"):
+        delivery.fetcher.fetch(backup, tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_what_a_killed_process_had_written_is_written_anew(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.files import description_name
+from jobs.backups.files.names import description_name
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.rebuilding import Rebuilt, found_copies, rebuild
 from jobs.backups.offsite.sending import ABOUT, beginning_of

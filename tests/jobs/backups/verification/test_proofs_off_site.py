@@ -18,7 +18,7 @@ from config.errors import RunInterrupted
 from config.settings import load_settings
 from jobs.backups.check import status
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import description_name
+from jobs.backups.files.names import description_name
 from jobs.backups.job import JOB, VERIFY
 from jobs.backups.keeping.whereabouts import SUBJECT
 from jobs.backups.offsite import scratch
@@ -26,8 +26,8 @@ from jobs.backups.offsite.fetching import download_chain, fetched
 from jobs.backups.records import Backup
 from jobs.backups.settings import BackupSettings
 from jobs.backups.verification import run as proofs
-from jobs.backups.verification.proving import download
-from jobs.backups.verification.verify import Proof
+from jobs.backups.verification.proof import Proof
+from jobs.backups.verification.using import download
 from jobs.context import Context
 from jobs.job import Job
 from jobs.signals import Interruption

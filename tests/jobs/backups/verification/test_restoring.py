@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.compression import note_nothing
 from jobs.backups.errors import BackupInterrupted, RestoreFailed
+from jobs.backups.files.compression import note_nothing
 from jobs.backups.reading.programs import Programs, find_programs
 from jobs.backups.verification.progress import ReadProgress
-from jobs.backups.verification.proving import DatabaseNotEmpty, require_empty
 from jobs.backups.verification.restoring import restore_at_once
 from jobs.backups.verification.restricted import restraint_by
+from jobs.backups.verification.using import AS_BEFORE, DatabaseNotEmpty, require_empty, restore_chain
+from tests.jobs.backups.desk import Desk
 from tests.jobs.backups.pairs import Pair
 
 HANGS = "CREATE TABLE public.begun (); SELECT pg_sleep(600);\n"
@@ -127,6 +130,18 @@ def test_a_statement_that_takes_long_is_stopped_and_leaves_nothing(
             note_nothing,
         )
     require_empty(pair.restored_url)
+
+
+def test_a_disk_that_cannot_be_read_is_not_called_unwritable(
+    desk: Desk, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_disk(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    made = desk.make(content=b"-- nothing\n")
+    monkeypatch.setattr("jobs.backups.verification.using.restore_at_once", lose_the_disk)
+    with pytest.raises(RestoreFailed, match=f"no se puede leer lo que hay en {made.path.parent}: .*{AS_BEFORE}"):
+        restore_chain([made], pair.restored_url, pair.binaries, threading.Event())
 
 
 def test_the_progress_shows_what_was_read_and_what_is_left() -> None:

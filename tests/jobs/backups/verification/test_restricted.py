@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.compression import note_nothing
 from jobs.backups.errors import NoFittingProgram, RestoreFailed
+from jobs.backups.files.compression import note_nothing
 from jobs.backups.reading.programs import Programs, find_programs
-from jobs.backups.verification.proving import restore_chain
 from jobs.backups.verification.restoring import restore, restore_at_once
 from jobs.backups.verification.restricted import Restricted, restraint_by
+from jobs.backups.verification.using import restore_chain
 from tests.jobs.backups.desk import Desk
 from tests.jobs.backups.pairs import Pair
 

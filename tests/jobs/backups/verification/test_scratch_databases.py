@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import signal
@@ -17,14 +18,14 @@ import psycopg2
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.backups.creation.description import Description, Locale, read_description
 from jobs.backups.errors import BackupInterrupted, NoScratchServer, RestoreFailed
+from jobs.backups.files.description import Description, Locale, read_description
 from jobs.backups.reading.dump import environment
 from jobs.backups.reading.programs import find_programs, inherited_environment
 from jobs.backups.verification import scratch_server
 from jobs.backups.verification.confinement import version_of_landlock
+from jobs.backups.verification.proof import Proof, prove
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
-from jobs.backups.verification.verify import Proof, prove
 from sql.snapshots import ProgramAddress
 from tests.jobs.backups.pairs import Pair, run
 from tests.processes import wait_until
@@ -125,6 +126,21 @@ def test_no_server_is_begun_where_the_backup_has_no_room(pair: Pair, description
     large = dataclasses.replace(description, data_bytes=10**18)
     programs = find_programs(18, "18", pair.binaries)
     with pytest.raises(NoScratchServer, match="TMPDIR"), scratch_database(programs, large, threading.Event()):
+        pass
+
+
+def test_a_temporary_directory_that_cannot_be_used_says_nothing_of_the_backups_directory(
+    pair: Pair, description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_directory() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", no_directory)
+    programs = find_programs(18, "18", pair.binaries)
+    with (
+        pytest.raises(NoScratchServer, match="indique otro en TMPDIR"),
+        scratch_database(programs, description, threading.Event()),
+    ):
         pass
 
 

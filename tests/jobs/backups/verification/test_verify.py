@@ -12,14 +12,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from jobs.backups.creation.compression import note_nothing
-from jobs.backups.creation.description import read_description
 from jobs.backups.errors import NoScratchServer, NotProven
+from jobs.backups.files.compression import note_nothing
+from jobs.backups.files.description import read_description
 from jobs.backups.reading.programs import find_programs
 from jobs.backups.result import BackupFile
+from jobs.backups.verification.proof import Proof, prove
 from jobs.backups.verification.restoring import restore
 from jobs.backups.verification.scratch_server import scratch_database
-from jobs.backups.verification.verify import Proof, prove
 from tests.jobs.backups.pairs import Pair
 
 

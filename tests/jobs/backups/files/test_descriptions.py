@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.description import FORMAT, Description, Locale, read_description
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
-from jobs.backups.files import description_name
+from jobs.backups.files.description import FORMAT, Description, Locale, read_description
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.damage import damage_of, require_base
 from jobs.backups.offsite.fetching import NotFetched
 from jobs.backups.offsite.sending import about_in
-from jobs.backups.verification.proving import verify
+from jobs.backups.verification.using import verify
 from providers import build_provider
 from providers.sources import BytesSource
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk, recipient_of

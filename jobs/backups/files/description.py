@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from jobs.backups.creation.statements import literal, render
 from jobs.backups.errors import FullBackupNeeded
+from jobs.backups.templates import literal, render
 
 FORMAT = 1
 CHANGES_BETWEEN_EQUAL_DUMPS = (b"\\restrict ", b"\\unrestrict ", b"-- Dumped ", b"-- Started on", b"-- Completed on")

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from config.logs import one_line, redactor
-from jobs.backups.creation.description import Description, read_description
-from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import (
     BackupError,
     BackupInterrupted,
@@ -22,19 +20,24 @@ from jobs.backups.errors import (
     NoFittingProgram,
     NotProven,
     RestoreFailed,
+    require_no_interruption,
 )
-from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
+from jobs.backups.files.description import Description, read_description
+from jobs.backups.files.directory import disk_errors, reading_errors, sync_directory
+from jobs.backups.files.drafts import Draft
+from jobs.backups.files.hashes import require_hash
+from jobs.backups.files.names import description_name
 from jobs.backups.keeping.damage import described, require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
-from jobs.backups.reading.dump import require_no_interruption
 from jobs.backups.reading.programs import Programs, find_programs
-from jobs.backups.reading.source import VERSIONS_PER_MAJOR
+from jobs.backups.reading.source import facts_of
 from jobs.backups.records import Backup, Records
+from jobs.backups.templates import QUERIES
 from jobs.backups.verification.progress import shown_progress
+from jobs.backups.verification.proof import Proof, prove
 from jobs.backups.verification.restoring import restore_at_once
 from jobs.backups.verification.restricted import Unrestricted, can_restrict, restraint_by
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
-from jobs.backups.verification.verify import Proof, prove, require_hash
 from sql.connection import database_identity, database_password
 from sql.snapshots import SnapshotSession
 
@@ -43,7 +46,7 @@ AGAINST_THE_BACKUP = (DamagedBackup, NotProven, RestoreFailed)
 """What a proof finds wrong with a backup; any other error says something of the host or of the server."""
 
 AS_BEFORE = "nada de la copia quedó en la base de datos: está como antes"
-ALL_OR_NOTHING = "la copia entró entera o no entró nada de ella: antes de repetir, mire si la base de datos está vacía"
+ALL_OR_NOTHING = "la copia entró entera o no entró nada de ella; antes de repetir, mire si está en la base de datos"
 
 
 class DatabaseNotEmpty(BackupError):
@@ -79,7 +82,6 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
     description = _description(chain[0])
     differential = chain[1].path if len(chain) > 1 else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(disk_errors(chain[0].path.parent))
         if server_url:
             found = programs_for(server_url, programs)
             scratch = scratch_database_on(server_url, found, description, interruption)
@@ -88,6 +90,7 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
             scratch = scratch_database(found, description, interruption)
         _require_restraint(chain, found)
         url = stack.enter_context(scratch)
+        stack.enter_context(reading_errors(chain[0].path.parent))
         note = stack.enter_context(shown_progress("Comprobando", [item.path for item in chain]))
         return prove(found, url, description, chain[0].path, differential, interruption, note)
 
@@ -177,10 +180,10 @@ def restore_chain(
     is_of_another_program = any(backup.attempt is None for backup in chain)
     restraint = Unrestricted() if is_of_another_program else restraint_by(found)
     try:
-        with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
+        with reading_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
             restore_at_once(found, restraint, database_url, paths, interruption, note)
-    except BackupInterrupted as error:
-        raise BackupInterrupted(f"la restauración se interrumpió: {ALL_OR_NOTHING}") from error
+    except BackupInterrupted:
+        raise
     except EndUnknown as error:
         raise RestoreFailed(f"{error}; {ALL_OR_NOTHING}") from error
     except BackupError as error:
@@ -200,6 +203,5 @@ def _require_restraint(chain: Sequence[Backup], programs: Programs) -> None:
 
 def programs_for(database_url: str, directory: Path | None) -> Programs:
     """The programs that fit a server. Raises `NoFittingProgram`, `DatabaseError`."""
-    with SnapshotSession(database_url, QUERIES) as session:
-        ((_name, _oid, _encoding, number, version),) = session.query("describe_database")
-    return find_programs(number // VERSIONS_PER_MAJOR, version, directory)
+    facts = facts_of(database_url)
+    return find_programs(facts.server_major, facts.server_version, directory)

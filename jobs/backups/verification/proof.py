@@ -6,7 +6,6 @@ came, and the sum of their hashes: no order of rows is needed, and none is compa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -15,21 +14,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.creation.compression import NoteBytes, inflated, inflated_here, note_nothing
-from jobs.backups.creation.description import Description
-from jobs.backups.creation.statements import QUERIES
 from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
-from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed
-from jobs.backups.files import hash_beside
-from jobs.backups.reading.dump import SharedSnapshot, dumped, require_no_interruption
+from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed, require_no_interruption
+from jobs.backups.files.compression import NoteBytes, inflated, inflated_here, note_nothing
+from jobs.backups.files.description import Description
+from jobs.backups.reading.dump import SharedSnapshot, dumped
 from jobs.backups.reading.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.reading.programs import Programs
+from jobs.backups.templates import QUERIES
 from jobs.backups.verification.restoring import restore
 from jobs.backups.verification.scratch_server import has_locale_of, locale_name
 from sql.snapshots import SnapshotSession, program_address
 
 CHANGE = b"-- change "
-HASH_BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Proof:
 
 
 @dataclass(slots=True)
-class Contents:
+class RowSums:
     """How many rows each table has, and the sum of their hashes."""
 
     rows: Counter[bytes] = field(default_factory=Counter)
@@ -71,7 +68,7 @@ def prove(
     started = time.monotonic()
     files = [full, *([differential] if differential else [])]
     rows = inflated(full, description.data_start, description.data_end)
-    expected = contents_of(_until_interrupted(rows, interruption))
+    expected = sums_of(_until_interrupted(rows, interruption))
     if differential is not None:
         _add_changes(expected, differential)
     for file in files:
@@ -80,7 +77,7 @@ def prove(
         except RestoreFailed as error:
             _require_locale(database_url, description, error)
             raise
-    found = _contents_of_database(programs, database_url, description.encoding, interruption)
+    found = _sums_of_database(programs, database_url, description.encoding, interruption)
     _require_equal(expected, found)
     return Proof(len(found.rows), found.rows.total(), time.monotonic() - started)
 
@@ -100,46 +97,27 @@ def _until_interrupted(blocks: Iterable[bytes], interruption: threading.Event) -
         yield block
 
 
-def require_hash(file: Path, recorded_sha256: str | None = None, recorded_md5: str | None = None) -> None:
-    """Raise `DamagedBackup` unless a file has the hash that is written beside it, and the recorded one, and `OSError`.
-
-    The MD5 is asked for only where no SHA-256 was recorded.
-    """
-    expected = hash_beside(file)
-    sha256 = hashlib.sha256()
-    md5 = None if recorded_sha256 or not recorded_md5 else hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as opened:
-        while block := opened.read(HASH_BLOCK_BYTES):
-            sha256.update(block)
-            if md5 is not None:
-                md5.update(block)
-    if sha256.hexdigest() != expected:
-        raise DamagedBackup(f"{file.name} está dañado: su hash no es el de {file.name}.sha256")
-    if sha256.hexdigest() != (recorded_sha256 or expected) or (md5 is not None and md5.hexdigest() != recorded_md5):
-        raise DamagedBackup(f"{file.name} no es lo que se copió: su hash no es el que consta en la base de datos")
-
-
-def contents_of(blocks: Iterable[bytes]) -> Contents:
+def sums_of(blocks: Iterable[bytes]) -> RowSums:
     """Count and hash the rows of a data section. Raises `DamagedBackup`."""
-    contents, table = Contents(), b""
+    sums, table = RowSums(), b""
     for event in parsed(blocks):
         match event:
             case TableBegins():
                 table = event.table
-                contents.add(table, 0, 0)
+                sums.add(table, 0, 0)
             case Rows():
                 rows = event.text[:-1].split(b"\n")
-                contents.add(table, len(rows), digest_of((row, 1) for row in rows))
-    return contents
+                sums.add(table, len(rows), digest_of((row, 1) for row in rows))
+    return sums
 
 
-def _add_changes(contents: Contents, differential: Path) -> None:
+def _add_changes(sums: RowSums, differential: Path) -> None:
     for line in _comments_at_the_beginning(differential):
         if line.startswith(CHANGE):
             try:
                 change = json.loads(line.removeprefix(CHANGE))
                 table = change["table"].encode("utf-8", "surrogateescape")
-                contents.add(table, change["new"] - change["gone"], int(change["digest"], 16))
+                sums.add(table, change["new"] - change["gone"], int(change["digest"], 16))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise DamagedBackup(f"{differential.name} no dice bien qué cambió; haga otra copia") from error
 
@@ -155,18 +133,16 @@ def _comments_at_the_beginning(differential: Path) -> Iterator[bytes]:
             yield line
 
 
-def _contents_of_database(
-    programs: Programs, database_url: str, encoding: str, interruption: threading.Event
-) -> Contents:
+def _sums_of_database(programs: Programs, database_url: str, encoding: str, interruption: threading.Event) -> RowSums:
     with SnapshotSession(database_url, QUERIES) as session:
         session.begin_read_only()
         ((snapshot_id,),) = session.query("export_snapshot")
         address = program_address(database_url, **session.place, client_encoding=encoding)
         shared = SharedSnapshot(programs, address, snapshot_id)
-        return contents_of(dumped(shared, "data", interruption))
+        return sums_of(dumped(shared, "data", interruption))
 
 
-def _require_equal(expected: Contents, found: Contents) -> None:
+def _require_equal(expected: RowSums, found: RowSums) -> None:
     for table in sorted({*expected.rows, *found.rows}):
         name = table.decode("utf-8", "replace")
         if expected.rows[table] != found.rows[table]:

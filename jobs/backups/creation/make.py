@@ -14,7 +14,7 @@ from typing import TypeVar
 from jobs.backups.creation.differential import Limits, make_differential_once
 from jobs.backups.creation.full import make_full_once
 from jobs.backups.errors import TablesBusy
-from jobs.backups.files import Target
+from jobs.backups.files.directory import Target
 from jobs.backups.reading.source import Source
 from jobs.backups.result import BackupFile
 

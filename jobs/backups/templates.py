@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-QUERIES = Path(__file__).parents[1] / "queries"
-FOLDER = Path(__file__).parents[1] / "statements"
+QUERIES = Path(__file__).parent / "queries"
+FOLDER = Path(__file__).parent / "statements"
 REVOCATION = b"\nREVOKE "
 GAP = re.compile(rb"\{\{(\w+)\}\}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import gzip
@@ -11,12 +12,16 @@ import random
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from jobs.backups.creation.compression import BLOCKS_IN_FLIGHT, GzipMember, inflated, inflated_here
 from jobs.backups.errors import DamagedBackup, DiskError
-from jobs.backups.files import Draft, ReadBack, Target, free_stem, prepare, publish, read_back, remove_unfinished
+from jobs.backups.files.compression import BLOCKS_IN_FLIGHT, GzipMember, inflated, inflated_here
+from jobs.backups.files.directory import Target, prepare
+from jobs.backups.files.drafts import Draft, remove_unfinished
+from jobs.backups.files.finishing import ReadBack, publish, read_back
+from jobs.backups.files.names import free_stem
 from tests.disks.privileges import unprivileged
 
 NAME = "backup_20260302_030000_FULL.sql.gz"
@@ -33,7 +38,7 @@ def test_what_is_on_the_disk_is_what_was_written(tmp_path: Path) -> None:
 
 def test_a_file_is_read_back_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In parts, none of which ends where a gzip member does."""
-    monkeypatch.setattr("jobs.backups.files.FOLLOWED_BYTES", 10_000)
+    monkeypatch.setattr("jobs.backups.files.finishing.FOLLOWED_BYTES", 10_000)
     data = gzip.compress(random.Random(1).randbytes(300_000)) * 2  # noqa: S311 not a secret
     with Draft(tmp_path, NAME) as draft, ReadBack(draft) as reading:
         for start in range(0, len(data), 7_000):
@@ -248,6 +253,33 @@ def test_two_never_write_the_same_draft(tmp_path: Path, monkeypatch: pytest.Monk
             with pytest.raises(DiskError, match="otro proceso lo sustituyó"):
                 first.publish()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_that_was_replaced_leaves_the_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again where locks of one host are not seen by the other."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(Draft(tmp_path, NAME))
+        with Draft(tmp_path, NAME) as second:
+            ending.close()
+            second.write(b"second")
+            second.publish()
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_what_a_killed_run_left_is_removed_also_on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux asks an NFS server for the lock of a range, which must be open for writing to be locked alone: flock(2)."""
+    lock = fcntl.flock
+
+    def lock_as_on_nfs(file: int | BinaryIO, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_as_on_nfs)
+    left = tmp_path / f".{NAME}.part"
+    left.touch()
+    assert remove_unfinished(tmp_path) == [left.name]
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
