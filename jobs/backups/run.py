@@ -17,7 +17,7 @@ from config.exit_codes import EXIT_DATABASE
 from config.logs import one_line
 from config.process.write_advice import user_name
 from config.text.plurals import counted
-from jobs.backups.check import programs
+from jobs.backups.check import programs, unreadable
 from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.creation.make import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
@@ -116,6 +116,8 @@ def _faults_to_come(context: Context, directory: Path) -> Iterator[str]:
     found = programs(context)
     if not found.in_order:
         yield found.text
+    for finding in unreadable(context):
+        yield finding.text
     if (fault := why_not_writable(directory)) is not None:
         yield f"no se podría escribir en {one_line(directory)} (BACKUP_PATH): {fault}"
 
