@@ -207,6 +207,8 @@ def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installati
     done(sage.run("backup", "run"))
     assert CUT_OFF not in sage.run("status").output
     assert history(sage) == [(FULL, FAILED), (FULL, DONE)]
+    (killed, _) = sage.rows("SELECT mensaje_error FROM historial_backup ORDER BY id_backup")
+    assert "(kill, corte de luz) o perdió la base de datos" in killed["mensaje_error"]
     assert [colour for _, colour in notices(sage)] == ["ROJO", "VERDE"]
     assert not [path for path in copies(sage).iterdir() if path.name.startswith(".")]
 
