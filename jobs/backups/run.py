@@ -326,9 +326,11 @@ class _Run:
             self.context.say("backup_drafts_left", one_line(text), logging.WARNING)
 
     def _tell_missing(self, backup: Backup) -> None:
+        fetch = f"un proveedor tiene otra: tráigala con 'backup download {backup.id} DIRECTORIO' y déjela en su sitio"
+        advice = fetch if backup.has_copy else "si está en otro sitio, devuélvalo"
         text = (
             f"el archivo de la copia de seguridad {backup.id} no está en {backup.path}, o no tiene su tamaño, y este "
-            "programa no lo borró; si está en otro sitio, devuélvalo"
+            f"programa no lo borró; {advice}"
         )
         is_news = self.records.note_missing(backup, one_line(text))
         self.context.say("backup_missing", f"Falta una copia: {text}", logging.WARNING)

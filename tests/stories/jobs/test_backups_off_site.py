@@ -195,6 +195,10 @@ def test_a_differential_fetches_the_full_one_that_only_a_provider_has(sage: Inst
     assert history(sage) == ["COMPLETO", "DIFERENCIAL"]
     assert full.items() <= contents(copies(sage)).items()
     assert contents(at_provider(nas)).keys() == contents(copies(sage)).keys()
+    (differential,) = copies(sage).glob("*_DIFF.sql.gz")
+    differential.unlink()
+    third = done(sage.run("backup", "run"))
+    assert "un proveedor tiene otra: tráigala con 'backup download 2 DIRECTORIO' y déjela en su sitio" in third.errors
 
 
 def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
