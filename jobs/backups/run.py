@@ -20,7 +20,7 @@ from config.text.plurals import counted
 from jobs.backups.check import programs, unreadable
 from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.creation.make import make_differential, make_full
-from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
+from jobs.backups.errors import BackupError, BackupInterrupted, DamagedBackup, FullBackupNeeded
 from jobs.backups.files.directory import Target
 from jobs.backups.files.drafts import remove_unfinished, unreadable_drafts
 from jobs.backups.files.names import DIFFERENTIAL, FULL, SUFFIX, free_stem
@@ -31,6 +31,7 @@ from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
 from jobs.backups.offsite.encryption import require_recipients
+from jobs.backups.offsite.fetching import is_usable
 from jobs.backups.reading.source import Source
 from jobs.backups.records import Backup, Beginning, End, Records, readable_size
 from jobs.backups.result import BackupFile, Kind
@@ -229,6 +230,8 @@ class _Run:
             require_base(choice.base)
             return make_differential(self._source, target, choice.base.path, self.when, interruption)
         except FullBackupNeeded as needed:
+            if isinstance(needed.__cause__, DamagedBackup):
+                is_usable(choice.base, self.shelf(), self.delivery.fetcher, self.records)  # tells and records it
             full = replace(beginning, kind=Kind.FULL, path=self._path(Kind.FULL), base_id=None)
             self.records.restate(full)
             return self._full(str(needed))

@@ -201,6 +201,23 @@ def test_a_differential_fetches_the_full_one_that_only_a_provider_has(sage: Inst
     assert "un proveedor tiene otra: tráigala con 'backup download 2 DIRECTORIO' y déjela en su sitio" in third.errors
 
 
+def test_a_differential_that_finds_its_full_one_damaged_tells_of_it_once(sage: Installation, nas: Destination) -> None:
+    sage.add_provider(nas)
+    sage.environment["BACKUP_PROVIDERS"] = "nas"
+    done(sage.run("backup", "run"))
+    (full,) = copies(sage).glob("*.gz")
+    content = bytearray(full.read_bytes())
+    content[len(content) // 2] ^= 1
+    full.write_bytes(content)
+    second = done(sage.run("backup", "run"))
+    assert any("no vale en el disco" in text for text in second.messages("WARNING")), second
+    assert history(sage) == ["COMPLETO", "COMPLETO"]
+    done(sage.run("backup", "run"))
+    told = sage.rows("SELECT titulo FROM notificaciones WHERE semaforo = 'AMARILLO'")
+    assert [row["titulo"] for row in told] == ["⚠️ Dañado en el disco un Backup COMPLETO"]
+    assert history(sage) == ["COMPLETO", "COMPLETO", "DIFERENCIAL"]
+
+
 def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
     sage: Installation,
     nas: Destination,
