@@ -54,6 +54,12 @@ BAD_COPIES = "audit:copies"
 NOT_WHOLE = ("copia no está entera", "copias no están enteras")
 """How a run ends that found them: one, and several."""
 
+COPIES_OF_BACKUPS = "backup:copies:"
+"""Begins the cause of notices for a provider that lacks copies of backups; its id follows."""
+
+SAID_OF_COPIES = "Copias de seguridad en proveedores: "
+"""Begins what is said of such a provider, before how the run ends."""
+
 
 def with_cause(code: str | None, error: str) -> str:
     """An error after its cause in words, unless it begins with them; the cause alone where there is no error."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.logs import one_line
 from config.settings import Settings
+from config.text.plurals import counted
 from config.text.times import Clock
 from jobs.backups.errors import BackupError
 from jobs.backups.keeping.shelf import Shelf
@@ -16,14 +18,17 @@ from jobs.backups.reading.programs import find_programs
 from jobs.backups.reading.source import facts_of
 from jobs.backups.records import Records
 from jobs.backups.settings import BackupSettings
+from jobs.backups.templates import QUERIES
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
 from sql.errors import DatabaseError, SchemaError
+from sql.snapshots import SnapshotSession
 
 
 def check(context: Context) -> Iterator[Finding]:
     """Look at the programs, the directory and the rows. Raises `DatabaseError` for the daemon's own database."""
     yield programs(context)
+    yield from unreadable(context)
     try:
         yield from status(context)
     except SchemaError:  # others report missing rights and tables
@@ -71,6 +76,28 @@ def programs(context: Context) -> Finding:
         return bad(SUBJECT, f"{'BACKUP_DATABASE_URL: ' if own.database_url else ''}{error}")
     except BackupError as error:
         return bad(SUBJECT, str(error))
+
+
+def unreadable(context: Context) -> Iterator[Finding]:
+    """What a backup has to read and the role may not. Where the database does not answer, `programs` says so."""
+    own: BackupSettings = context.own_settings
+    try:
+        with SnapshotSession(own.database_url or context.settings.database_url, QUERIES) as session:
+            ((role, tables, table, objects, object_id),) = session.query("count_unreadable")
+    except DatabaseError:
+        return
+    if tables:
+        what = counted(tables, "tabla o secuencia", "tablas o secuencias")
+        grant = f"GRANT pg_read_all_data TO {_text(role)}, y BYPASSRLS si tiene políticas (RLS)"
+        yield bad(SUBJECT, one_line(f"el usuario {_text(role)} no puede leer {what}, como {_text(table)}: {grant}"))
+    if objects:
+        what = counted(objects, "objeto grande", "objetos grandes")
+        grant = f"GRANT SELECT ON LARGE OBJECT {object_id} TO {_text(role)}, o hágalo miembro de su dueño"
+        yield bad(SUBJECT, one_line(f"el usuario {_text(role)} no puede leer {what}, como {object_id}: {grant}"))
+
+
+def _text(name: bytes) -> str:
+    return bytes(name).decode("utf-8", "surrogateescape")
 
 
 def _programs_for(database_url: str, directory: Path | None) -> Finding:

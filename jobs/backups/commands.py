@@ -172,10 +172,10 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 
     own = settings.of(BackupSettings)
     with _stoppable() as interruption, contextlib.ExitStack() as stack:
-        vault = stack.enter_context(opened(settings, interruption))
-        if not dry_run:
+        if not dry_run:  # before the rows are read: another run may be changing them
             identity = database_identity(settings.database_url)
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
+        vault = stack.enter_context(opened(settings, interruption))
         delivery = delivery_of_command(own, vault.stores, vault.copies)
         delivery.look(vault.shelf)
         shelf = replace(vault.shelf, elsewhere=delivery.places(), asked=delivery.asked())

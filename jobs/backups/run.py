@@ -17,10 +17,10 @@ from config.exit_codes import EXIT_DATABASE
 from config.logs import one_line
 from config.process.write_advice import user_name
 from config.text.plurals import counted
-from jobs.backups.check import programs
+from jobs.backups.check import programs, unreadable
 from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.creation.make import make_differential, make_full
-from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
+from jobs.backups.errors import BackupError, BackupInterrupted, DamagedBackup, FullBackupNeeded
 from jobs.backups.files.directory import Target
 from jobs.backups.files.drafts import remove_unfinished, unreadable_drafts
 from jobs.backups.files.names import DIFFERENTIAL, FULL, SUFFIX, free_stem
@@ -31,6 +31,7 @@ from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
 from jobs.backups.offsite.encryption import require_recipients
+from jobs.backups.offsite.fetching import is_usable
 from jobs.backups.reading.source import Source
 from jobs.backups.records import Backup, Beginning, End, Records, readable_size
 from jobs.backups.result import BackupFile, Kind
@@ -116,6 +117,8 @@ def _faults_to_come(context: Context, directory: Path) -> Iterator[str]:
     found = programs(context)
     if not found.in_order:
         yield found.text
+    for finding in unreadable(context):
+        yield finding.text
     if (fault := why_not_writable(directory)) is not None:
         yield f"no se podría escribir en {one_line(directory)} (BACKUP_PATH): {fault}"
 
@@ -227,6 +230,8 @@ class _Run:
             require_base(choice.base)
             return make_differential(self._source, target, choice.base.path, self.when, interruption)
         except FullBackupNeeded as needed:
+            if isinstance(needed.__cause__, DamagedBackup):
+                is_usable(choice.base, self.shelf(), self.delivery.fetcher, self.records)  # tells and records it
             full = replace(beginning, kind=Kind.FULL, path=self._path(Kind.FULL), base_id=None)
             self.records.restate(full)
             return self._full(str(needed))
@@ -324,9 +329,11 @@ class _Run:
             self.context.say("backup_drafts_left", one_line(text), logging.WARNING)
 
     def _tell_missing(self, backup: Backup) -> None:
+        fetch = f"un proveedor tiene otra: tráigala con 'backup download {backup.id} DIRECTORIO' y déjela en su sitio"
+        advice = fetch if backup.has_copy else "si está en otro sitio, devuélvalo"
         text = (
             f"el archivo de la copia de seguridad {backup.id} no está en {backup.path}, o no tiene su tamaño, y este "
-            "programa no lo borró; si está en otro sitio, devuélvalo"
+            f"programa no lo borró; {advice}"
         )
         is_news = self.records.note_missing(backup, one_line(text))
         self.context.say("backup_missing", f"Falta una copia: {text}", logging.WARNING)

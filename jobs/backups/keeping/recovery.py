@@ -13,7 +13,11 @@ from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import UNDER_WAY, Backup, End, Records
 
 FAILED = "ERROR"
-CUT_OFF = "el proceso que la hacía terminó antes de acabarla (kill, corte de luz); la siguiente copia lo suple"
+CUT_OFF = (
+    "el proceso que la hacía no llegó a acabarla: se cortó (kill, corte de luz) o perdió la base de datos; el registro "
+    "de entonces dice cuál; la siguiente copia lo suple"
+)
+"""The row does not tell one from the other: without its database a run records nothing."""
 
 
 def close_cut_off(shelf: Shelf, records: Records) -> int:

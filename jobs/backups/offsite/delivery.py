@@ -13,6 +13,7 @@ from typing import Self
 
 from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line, redactor
+from config.text.causes import COPIES_OF_BACKUPS, SAID_OF_COPIES
 from jobs.backups.errors import BackupError, DamagedBackup
 from jobs.backups.files.names import FULL, SUFFIX
 from jobs.backups.keeping.damage import require_undamaged
@@ -304,7 +305,7 @@ class Delivery:
         for provider_id in self.wanted():
             name, told = self._stores.name_of(provider_id), self._troubles.get(provider_id)
             text = f"Las copias de seguridad están completas en {name}" if told is None else told
-            yield f"backup:copies:{provider_id}", State.OK if told is None else State.FAILED, text
+            yield f"{COPIES_OF_BACKUPS}{provider_id}", State.OK if told is None else State.FAILED, text
 
     def _fail_once(self, provider_id: int, text: str) -> None:
         """Tell that a provider cannot be used, unless that was told: it concerns all backups alike."""
@@ -314,10 +315,10 @@ class Delivery:
     def _fail(self, text: str, provider_id: int | None = None) -> None:
         told = redactor.redact(one_line(text))
         if provider_id is not None:
-            self._troubles.setdefault(provider_id, f"Copias de seguridad en proveedores: {told}")
+            self._troubles.setdefault(provider_id, f"{SAID_OF_COPIES}{told}")
         if told not in self.failures:
             self.failures.append(told)
-            self._say("backup_copy_failed", f"Copias de seguridad en proveedores: {told}", logging.ERROR)
+            self._say("backup_copy_failed", f"{SAID_OF_COPIES}{told}", logging.ERROR)
 
 
 def delivery_of_command(settings: BackupSettings, stores: Stores, copies: Copies) -> Delivery:

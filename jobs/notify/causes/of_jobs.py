@@ -8,7 +8,7 @@ from typing import Any
 
 from config.errors import ConfigurationError
 from config.logs import one_line
-from config.text.causes import BAD_COPIES, NOT_WHOLE
+from config.text.causes import BAD_COPIES, COPIES_OF_BACKUPS, NOT_WHOLE, SAID_OF_COPIES
 from jobs.job import Job, Phase, Scope
 from jobs.notify.causes.of_providers import providers
 from jobs.notify.causes.seen import Seen, open_causes
@@ -53,14 +53,22 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
                 text = f"El trabajo de {job.title} se corta cada vez a medias; {advice}"
                 yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "failed":
-            error = str(row["error"])
-            if _is_told_already(seen, job, error, told):
-                continue
-            told[job.name] = _reasons(error)
-            text = f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}{_why(seen, job)}"
-            yield Cause(key, State.FAILED, text)
+            yield from _failed(seen, job, row, told)
         elif row["outcome"] == "done" and not (job.name == "migration" and _any_still_fails(seen)):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
+
+
+def _failed(seen: Seen, job: Job, row: Mapping[str, Any], told: dict[str, list[str]]) -> Iterator[Cause]:
+    """The cause of a job whose last run failed, unless others say it; `told` notes why, for the jobs after it."""
+    key, error = _key_of_failing(seen, job), str(row["error"])
+    if _is_told_already(seen, job, error, told):
+        return
+    told[job.name] = _reasons(error)
+    if job.name == "backup" and _is_of_providers_alone(seen, error):
+        yield Cause(key, State.OK, f"El trabajo de {job.title} ya solo falla por sus proveedores, de los que se avisa")
+    else:
+        text = f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}{_why(seen, job)}"
+        yield Cause(key, State.FAILED, text)
 
 
 def _is_told_already(seen: Seen, job: Job, error: str, told: Mapping[str, Sequence[str]]) -> bool:
@@ -68,6 +76,13 @@ def _is_told_already(seen: Seen, job: Job, error: str, told: Mapping[str, Sequen
     if job.name == "audit" and BAD_COPIES in seen.open_causes and error.endswith(NOT_WHOLE):
         return True
     return any(reason in error for reason in told.get(FOLDED_INTO.get(job.name, ""), ()))
+
+
+def _is_of_providers_alone(seen: Seen, error: str) -> bool:
+    """Whether an error says only what is told of each provider that lacks copies of backups."""
+    for key in open_causes(seen, COPIES_OF_BACKUPS):
+        error = error.replace(seen.open_causes[key].removeprefix(SAID_OF_COPIES), "", 1)
+    return not error.strip("; ")
 
 
 def _why(seen: Seen, job: Job) -> str:

@@ -361,6 +361,20 @@ def test_a_migration_that_fails_for_its_provider_is_reported_once(teller: Teller
     assert found(teller)["job:migration:norte:failing"] == "failed"
 
 
+def test_a_backup_that_fails_for_its_providers_alone_is_reported_once(teller: Teller, platform: Platform) -> None:
+    on = {"BACKUP_ENABLED": "true"}
+    failures = ["no se sabe qué tiene nas: no responde; se intentará otra vez", "no se pudo guardar en lejos"]
+    add_job(platform, "backup", "", tries=1, outcome="failed", error=f"sin sitio; {'; '.join(failures)}")
+    for number, failure in enumerate(failures):
+        teller.note("failed", f"backup:copies:{number}", f"Copias de seguridad en proveedores: {failure}")
+    assert found(teller, **on) == {"job:backup:failing": "failed"}
+    platform.sql("UPDATE janitor_jobs SET last_error = %s", "; ".join(failures))
+    assert found(teller, **on) == {"job:backup:failing": "ok"}
+    assert found(teller, **on) == {}
+    platform.sql("UPDATE janitor_jobs SET last_error = 'falta la copia 7; ' || last_error")
+    assert found(teller, **on) == {"job:backup:failing": "failed"}
+
+
 def test_a_failing_migration_says_of_one_execution_why(teller: Teller, platform: Platform) -> None:
     """So that operators know where to look: a server that does not answer is no cause of its own at once."""
     execution = platform.add_execution(uuid="u-1")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -206,6 +207,8 @@ def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installati
     done(sage.run("backup", "run"))
     assert CUT_OFF not in sage.run("status").output
     assert history(sage) == [(FULL, FAILED), (FULL, DONE)]
+    (killed, _) = sage.rows("SELECT mensaje_error FROM historial_backup ORDER BY id_backup")
+    assert "(kill, corte de luz) o perdió la base de datos" in killed["mensaje_error"]
     assert [colour for _, colour in notices(sage)] == ["ROJO", "VERDE"]
     assert not [path for path in copies(sage).iterdir() if path.name.startswith(".")]
 
@@ -503,6 +506,36 @@ def test_without_pg_dump_a_dry_run_says_that_a_run_would_fail(sage: Installation
     (error,) = run.messages("ERROR")
     assert error.startswith("[simulación] no hay pg_dump y psql en ")
     assert "BACKUP_PG_BIN" in error
+
+
+@pytest.fixture
+def reader_url(sage: Installation) -> Iterator[str]:
+    """The address of the database that is backed up, for a role that may only connect."""
+    sage.execute("CREATE ROLE reader_of_backups LOGIN PASSWORD 'bare'")
+    address = urlsplit(sage.environment["DATABASE_URL"])
+    yield address._replace(netloc=f"reader_of_backups:bare@{address.hostname}:{address.port}").geturl()
+    sage.execute("DROP OWNED BY reader_of_backups; DROP ROLE reader_of_backups")
+
+
+def test_what_the_role_may_not_read_is_said_before_a_run_fails_for_it(sage: Installation, reader_url: str) -> None:
+    sage.execute("CREATE TABLE secreta (a int); ALTER TABLE secreta ENABLE ROW LEVEL SECURITY")
+    sage.execute("SELECT lo_from_bytea(4711, 'x')")
+    table, of_large_object = '"public"."secreta"', "GRANT SELECT ON LARGE OBJECT 4711 TO reader_of_backups"
+    steps = (
+        (" tablas o secuencias, como ", "GRANT pg_read_all_data TO reader_of_backups"),
+        (f" no puede leer 1 tabla o secuencia, como {table}: ", "ALTER ROLE reader_of_backups BYPASSRLS"),
+        (f" no puede leer 1 objeto grande, como 4711: {of_large_object}", of_large_object),
+    )
+    for told, grant in steps:
+        for command in (("check",), ("run", "backup", "--dry-run")):
+            run = sage.run(*command, BACKUP_DATABASE_URL=reader_url)
+            assert run.exit_code == 1, str(run)
+            assert told in str(run), run
+        sage.execute(grant)
+    assert "no puede leer" not in str(sage.run("check", BACKUP_DATABASE_URL=reader_url))
+    done(sage.run("run", "backup", "--dry-run", BACKUP_DATABASE_URL=reader_url))
+    done(sage.run("backup", "run", BACKUP_DATABASE_URL=reader_url))
+    assert history(sage) == [(FULL, DONE)]
 
 
 def test_health_says_what_status_says_of_backups(sage: Installation) -> None:

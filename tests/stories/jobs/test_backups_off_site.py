@@ -23,6 +23,7 @@ from tests.destinations import Destination, local_destination
 from tests.jobs.notify.services import MailServer
 from tests.processes import wait_until
 from tests.servers.authority import PrivateAuthority
+from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
 
 PREFIX = "sage/principal"
@@ -113,14 +114,14 @@ def test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup(
     sage.environment.update(BACKUP_PROVIDERS="nas,2,1,nas", BACKUP_RECIPIENTS=public)
     assert sage.add_provider(nas) == 1
     sage.add_provider_row("lejos", "local", None, {"ruta": str(sage.directory / "no-montado")})
-    tick = sage.run()
+    tick = sage.run(JANITOR_NOTIFY_URLS=f"json://127.0.0.1:{refused_port()}")
     assert tick.exit_code == 1, tick
     assert "lejos" in "".join(tick.messages("ERROR"))
     assert history(sage) == ["COMPLETO"]
     assert len(contents(at_provider(nas))) == len(contents(copies(sage))) == 3
     (job,) = sage.rows("SELECT last_error FROM janitor_jobs WHERE job = 'backup'")
     assert "lejos" in job["last_error"]
-    question = "SELECT state FROM janitor_causes WHERE cause LIKE 'backup:copies:%'"
+    question = "SELECT state FROM janitor_causes WHERE cause LIKE '%backup:%'"  # told once, not also of the job
     assert sage.rows(question) == [{"state": "failed"}]
     (name,) = (path.name for path in copies(sage).glob("*.gz"))
     (copies(sage) / f".{name}.age.part").write_bytes(b"what a killed run was encrypting")
@@ -194,6 +195,27 @@ def test_a_differential_fetches_the_full_one_that_only_a_provider_has(sage: Inst
     assert history(sage) == ["COMPLETO", "DIFERENCIAL"]
     assert full.items() <= contents(copies(sage)).items()
     assert contents(at_provider(nas)).keys() == contents(copies(sage)).keys()
+    (differential,) = copies(sage).glob("*_DIFF.sql.gz")
+    differential.unlink()
+    third = done(sage.run("backup", "run"))
+    assert "un proveedor tiene otra: tráigala con 'backup download 2 DIRECTORIO' y déjela en su sitio" in third.errors
+
+
+def test_a_differential_that_finds_its_full_one_damaged_tells_of_it_once(sage: Installation, nas: Destination) -> None:
+    sage.add_provider(nas)
+    sage.environment["BACKUP_PROVIDERS"] = "nas"
+    done(sage.run("backup", "run"))
+    (full,) = copies(sage).glob("*.gz")
+    content = bytearray(full.read_bytes())
+    content[len(content) // 2] ^= 1
+    full.write_bytes(content)
+    second = done(sage.run("backup", "run"))
+    assert any("no vale en el disco" in text for text in second.messages("WARNING")), second
+    assert history(sage) == ["COMPLETO", "COMPLETO"]
+    done(sage.run("backup", "run"))
+    told = sage.rows("SELECT titulo FROM notificaciones WHERE semaforo = 'AMARILLO'")
+    assert [row["titulo"] for row in told] == ["⚠️ Dañado en el disco un Backup COMPLETO"]
+    assert history(sage) == ["COMPLETO", "COMPLETO", "DIFERENCIAL"]
 
 
 def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
