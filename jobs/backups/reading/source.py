@@ -93,6 +93,10 @@ class Snapshot:
         """Which rows are dumped of those tables of extensions that are not dumped whole."""
         return {oid: bytes(condition) for oid, condition in self.session.query("list_extension_conditions")}
 
+    def copied_columns(self) -> dict[int, bytes]:
+        """Of each table of which this session must plan no query, by its oid: a column to copy, as a clause."""
+        return {oid: bytes(column or b"") for oid, column in self.session.query("list_copied_columns")}
+
     def sizes(self) -> dict[int, int]:
         """How much the rows of each table take, in bytes, by the table's oid."""
         return dict(self.session.query("list_sizes", {"oids": [table.oid for table in self.tables.values()]}))
