@@ -6274,6 +6274,16 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a database that creates and drops tables all the time is never backed up",
+        "jobs/backups/reading/source.py",
+        "TRIES_BESIDE_NEW_TABLES = 20\n",
+        "TRIES_BESIDE_NEW_TABLES = 1\n",
+        (
+            f"{BACKUP_TESTS}creation/test_writers.py::test_tables_that_come_or_go_while_others_are_locked_prevent_no_backup",
+        ),
+    ),
+    Mutant(
+        "backups",
         "a server that is connected and silent holds a backup up for ever",
         "sql/snapshots.py",
         "        with watchdog.watching(seconds):",

@@ -1,5 +1,6 @@
 -- What would end a session that waits while its snapshot is read, what would change the texts of these queries, and what
--- would let a count take more than one processor, or see some rows only. A server that can looks every second whether this program still is there.
+-- would let a count take more than one processor, or see some rows only. A server that can looks every second whether this
+-- program still is there.
 SELECT pg_catalog.set_config(name, CASE name WHEN 'lock_timeout' THEN %(lock_timeout)s
                                         WHEN 'client_connection_check_interval' THEN CASE WHEN pg_catalog.version() LIKE '%%linux%%' THEN '1s' ELSE '0' END
                                         ELSE '0' END, false)
