@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ import psycopg2
 import psycopg2.extensions
 
 from sql.connection import CONNECT_TIMEOUT_SECONDS, SILENCE_TIMEOUT_MILLISECONDS, parts_of, translated
-from sql.errors import DatabasePooled
-from sql.watchdog import cut
+from sql.errors import DatabasePooled, DatabaseUnavailable
+from sql.watchdog import Watchdog, cut, watched
 
 QUERIES = Path(__file__).parent / "queries"
 KEEPALIVES: dict[str, Any] = {
@@ -27,9 +28,16 @@ KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": SILENCE_TIMEOUT_MILLISECONDS,
 }
 
+PORTION_TIMEOUT_SECONDS = 3600.0
+"""How long a server may take for the next rows of a long answer, as long as `pg_dump` may say nothing."""
+
 LOOKS_FOR_POOLER = 5
 """Other programs may take a server away before the look."""
 
+SILENT = (
+    "no se puede usar la base de datos: el servidor mantiene la conexión y no contesta; mire si responde, y qué hay en "
+    "la red hasta él"
+)
 POOLED = (
     "esa dirección pasa por un pooler en modo transacción, como PgBouncer: pg_dump y psql dejarían en sus conexiones "
     "ajustes que encontrarían otros programas; dé la dirección del propio servidor (para las copias de seguridad, en "
@@ -78,12 +86,14 @@ class SnapshotSession:
     It uses the database's own encoding: names are exchanged as bytes. Its search path is empty, because it may have
     more rights than those who own schemas. Every method raises
     `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError` or `DatabaseError`; opening it, `DatabasePooled`, too.
+    A server that is connected and silent counts as lost after `ANSWER_TIMEOUT_SECONDS`, unless a method says otherwise.
     """
 
     def __init__(self, database_url: str, queries: Path) -> None:
         self._queries = queries
         require_address(database_url)
         self._connection = self._connected(database_url)
+        self._watchdog = Watchdog(self._connection)
         try:
             self._require_server_of_its_own(database_url)
             self.run(statement_of(QUERIES, "empty_search_path"))
@@ -100,8 +110,8 @@ class SnapshotSession:
         ((process,),) = self.run(statement_of(QUERIES, "server_process"))
         self._end_transaction()
         for _ in range(0 if process == self._connection.info.backend_pid else LOOKS_FOR_POOLER):
-            with contextlib.closing(self._connected(database_url)) as other:
-                if _answer(other, statement_of(QUERIES, "server_process")) == [(process,)]:
+            with contextlib.closing(self._connected(database_url)) as other, watched(other) as watchdog:
+                if _answer(other, watchdog, statement_of(QUERIES, "server_process")) == [(process,)]:
                     raise DatabasePooled(POOLED)
 
     @staticmethod
@@ -135,10 +145,8 @@ class SnapshotSession:
         self._connection.set_session(autocommit=True)
 
     def _end_transaction(self) -> None:
-        try:
+        with _asking(self._connection, self._watchdog):
             self._connection.commit()
-        except psycopg2.Error as error:
-            raise translated(error, lost=self._connection.closed != 0) from error
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run the statement in `{name}.sql` and return its rows."""
@@ -146,17 +154,40 @@ class SnapshotSession:
 
     def run(self, statement: bytes, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement in the database's encoding and return its rows."""
-        return _answer(self._connection, statement, parameters)
+        return _answer(self._connection, self._watchdog, statement, parameters)
+
+    def run_long(self, statement: bytes) -> list[tuple[Any, ...]]:
+        """The same, however long the server takes: `cut` ends it."""
+        return _answer(self._connection, self._watchdog, statement, seconds=math.inf)
+
+    def count_copied(self, statement: bytes) -> int:
+        """How many rows a `COPY … TO STDOUT` gives, however long the server takes; none is kept."""
+        with _asking(self._connection, self._watchdog, math.inf), self._connection.cursor() as cursor:
+            with Path(os.devnull).open("wb") as nowhere:
+                cursor.copy_expert(statement, nowhere)
+            return cursor.rowcount
 
     def each(self, name: str, rows_at_a_time: int) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, at most `rows_at_a_time` of them in memory."""
+        """The rows of a query, at most `rows_at_a_time` of them in memory.
+
+        Each time the server may take `PORTION_TIMEOUT_SECONDS`.
+        """
+        cursor = self._connection.cursor(name=name)
         try:
-            with self._connection.cursor(name=name) as cursor:
-                cursor.itersize = rows_at_a_time
+            with self._asking_for_portion():
                 cursor.execute(statement_of(self._queries, name))
-                yield from cursor
-        except psycopg2.Error as error:
-            raise translated(error, lost=self._connection.closed != 0) from error
+            while rows := self._portion(cursor, rows_at_a_time):
+                yield from rows
+        finally:
+            with self._asking_for_portion():
+                cursor.close()
+
+    def _portion(self, cursor: psycopg2.extensions.cursor, rows_at_a_time: int) -> list[tuple[Any, ...]]:
+        with self._asking_for_portion():
+            return cursor.fetchmany(rows_at_a_time)
+
+    def _asking_for_portion(self) -> contextlib.AbstractContextManager[None]:
+        return _asking(self._connection, self._watchdog, PORTION_TIMEOUT_SECONDS)
 
     def cut(self) -> None:
         """Let the statement that another thread runs fail at once. The session is of no more use."""
@@ -164,6 +195,7 @@ class SnapshotSession:
 
     def close(self) -> None:
         """Disconnect, which ends the transaction and its locks."""
+        self._watchdog.end()
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -176,13 +208,28 @@ class SnapshotSession:
 
 
 def _answer(
-    connection: psycopg2.extensions.connection, statement: bytes, parameters: Mapping[str, object] | None = None
+    connection: psycopg2.extensions.connection,
+    watchdog: Watchdog,
+    statement: bytes,
+    parameters: Mapping[str, object] | None = None,
+    seconds: float | None = None,
 ) -> list[tuple[Any, ...]]:
+    with _asking(connection, watchdog, seconds), connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def _asking(
+    connection: psycopg2.extensions.connection, watchdog: Watchdog, seconds: float | None = None
+) -> Iterator[None]:
+    """Within, the server is asked something, and may take that long. Raises `DatabaseError`."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        with watchdog.watching(seconds):
+            yield
     except psycopg2.Error as error:
+        if watchdog.has_cut:
+            raise DatabaseUnavailable(SILENT) from error
         raise translated(error, lost=connection.closed != 0) from error
 
 

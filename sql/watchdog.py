@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -33,26 +34,38 @@ class Watchdog:
 
     def __init__(self, connection: psycopg2.extensions.connection) -> None:
         self._connection = connection
-        self._waiting_since: float | None = None
+        self._deadline = math.inf
         self._ended = threading.Event()
+        self.has_cut = False
+        """Whether the server did not answer in time."""
         threading.Thread(target=self._watch, name="database", daemon=True).start()
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Inside this context, a statement is running."""
-        self._waiting_since = time.monotonic()
+    def watching(self, seconds: float | None = None) -> Iterator[None]:
+        """Inside this context, a statement is running, which may take `ANSWER_TIMEOUT_SECONDS` or those given."""
+        self._deadline = time.monotonic() + (ANSWER_TIMEOUT_SECONDS if seconds is None else seconds)
         try:
             yield
         finally:
-            self._waiting_since = None
+            self._deadline = math.inf
 
     def _watch(self) -> None:
         while not self._ended.wait(ANSWER_TIMEOUT_SECONDS / LOOKS_FOR_EACH_TIMEOUT):
-            since = self._waiting_since
-            if since is not None and time.monotonic() - since > ANSWER_TIMEOUT_SECONDS:
+            if time.monotonic() > self._deadline:
+                self.has_cut = True
                 cut(self._connection)
                 return
 
     def end(self) -> None:
         """Stop watching."""
         self._ended.set()
+
+
+@contextlib.contextmanager
+def watched(connection: psycopg2.extensions.connection) -> Iterator[Watchdog]:
+    """A watchdog that ends with the context."""
+    watchdog = Watchdog(connection)
+    try:
+        yield watchdog
+    finally:
+        watchdog.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg2.extensions
@@ -10,7 +11,9 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from sql.errors import DatabaseError, DatabasePooled, DatabaseUnavailable
 from sql.snapshots import SnapshotSession, program_address, url_of_database
+from tests.constants import change_constant
 from tests.servers.postgres.pgbouncer import PgBouncer
+from tests.servers.postgres.postgres_proxy import Accident, PostgresProxy
 
 TORN = (
     "postgresql://u:s3cret@[127.0.0.1/db",
@@ -107,3 +110,42 @@ def test_programs_go_to_the_server_that_a_session_has_found(postgres: EmbeddedPo
         assert (found["host"], found["port"]) == ("localhost", str(port))
     with SnapshotSession(one, Path()) as session:
         assert session.place == {}
+
+
+USES: dict[bytes, Callable[[SnapshotSession], object]] = {
+    b"pg_backend_pid": lambda _: None,  # asked to open a session
+    b"SELECT 1 AS held": lambda session: session.run(b"SELECT 1 AS held"),
+    b"COMMIT": lambda session: session.begin_read_only(),
+    b"DECLARE": lambda session: list(session.each("numbers", 2)),
+    b"FETCH": lambda session: list(session.each("numbers", 2)),
+    b"CLOSE": lambda session: list(session.each("numbers", 2)),
+}
+
+
+@pytest.mark.parametrize("held", USES, ids=bytes.decode)
+def test_a_server_that_is_connected_and_silent_is_not_waited_for_without_end(
+    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bytes
+) -> None:
+    """Whatever it is asked: a run renews its lease meanwhile."""
+    (tmp_path / "numbers.sql").write_text("SELECT generate_series(1, 5)")
+    change_constant("sql__watchdog__ANSWER_TIMEOUT_SECONDS", 1.0, monkeypatch.setattr)
+    change_constant("sql__snapshots__PORTION_TIMEOUT_SECONDS", 1.0, monkeypatch.setattr)
+    with PostgresProxy(postgres.database_url, held, Accident.HELD) as proxy:
+        with (
+            pytest.raises(DatabaseUnavailable, match="mantiene la conexión y no contesta"),
+            SnapshotSession(proxy.url, tmp_path) as session,
+        ):
+            USES[held](session)
+        assert proxy.struck == 1
+
+
+def test_what_may_take_long_is_waited_for(
+    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count takes as long as the table is large, and many large objects as long as they are."""
+    (tmp_path / "numbers.sql").write_text("SELECT pg_sleep(0.15), g FROM generate_series(1, 5) g")
+    with SnapshotSession(postgres.database_url, tmp_path) as session:
+        change_constant("sql__watchdog__ANSWER_TIMEOUT_SECONDS", 0.2, monkeypatch.setattr)
+        session.run_long(b"SELECT pg_sleep(0.7)")
+        assert session.count_copied(b"COPY (SELECT pg_sleep(0.35) FROM generate_series(1, 2)) TO STDOUT") == 2
+        assert len(list(session.each("numbers", 2))) == 5

@@ -3,4 +3,5 @@
 SAVEPOINT janitor_count;
 SET LOCAL enable_indexscan = off;
 SET LOCAL enable_bitmapscan = off;
+SET LOCAL enable_seqscan = on;
 SELECT pg_catalog.count(*) FROM {{source}}

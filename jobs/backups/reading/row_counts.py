@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,15 @@ from sql.snapshots import SnapshotSession, statement_of
 
 LOOK_SECONDS = 0.5
 WITHOUT_INDEXES = "count_rows_without_indexes"
+BY_COPY = "count_rows_by_copy"
+
+
+@dataclass(frozen=True, slots=True)
+class _RowsOfTable:
+    """What a statement names to get the rows of a table that are dumped; `is_copied`: COPY must read them."""
+
+    named: bytes
+    is_copied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class RowCounts:
             rows = {**self._first.rows, **self._counted_without_indexes(suspects)}
             if differences := self._differences(dumped, rows):
                 raise DumpFailed(_incomplete(differences, self._snapshot.shared.programs.pg_dump))
-            remarks.append(_damaged_indexes(suspects))
+            remarks += _damaged_indexes(suspects)
         return tuple(remarks)
 
     def _differences(self, dumped: Mapping[bytes, int], rows: Mapping[bytes, int]) -> list[_Difference]:
@@ -73,11 +82,11 @@ class RowCounts:
             if table in dumped and dumped[table] != rows[table]
         ]
         in_roots = tuple(table for table, facts in tables.items() if not facts.is_partitioned and table not in dumped)
-        roots = [table for table in dumped if tables[table].is_partitioned]
-        if roots and all(table in rows for table in in_roots):
+        if all(table in rows for table in in_roots):
+            roots = [table for table in dumped if tables[table].is_partitioned]
             total, total_in_roots = sum(dumped[table] for table in roots), sum(rows[table] for table in in_roots)
             if total != total_in_roots:
-                different.append(_Difference(in_roots, roots[0], total, total_in_roots))
+                different.append(_Difference(in_roots, (*roots, *in_roots)[0], total, total_in_roots))
         return different
 
     def _counted_without_indexes(self, suspects: Sequence[_Difference]) -> Mapping[bytes, int]:
@@ -96,14 +105,18 @@ class RowCounts:
         self._first.__exit__(kind, error, traceback)
 
 
-def _sources(snapshot: Snapshot) -> dict[bytes, bytes]:
-    """For each table whose rows are dumped what comes after FROM to get the same ones."""
-    conditions = snapshot.extension_conditions()
-    return {
-        table: table + b" " + conditions[facts.oid] if conditions.get(facts.oid) else b"ONLY " + table
-        for table, facts in snapshot.tables.items()
-        if not facts.is_partitioned
-    }
+def _sources(snapshot: Snapshot) -> dict[bytes, _RowsOfTable]:
+    """Each table whose rows are dumped. Of those with a condition `pg_dump` itself plans a query."""
+    conditions, copied = snapshot.extension_conditions(), snapshot.copied_columns()
+
+    def source(table: bytes, oid: int) -> _RowsOfTable:
+        if conditions.get(oid):
+            return _RowsOfTable(table + b" " + conditions[oid], is_copied=False)
+        if oid in copied:
+            return _RowsOfTable(table + b" " + copied[oid], is_copied=True)
+        return _RowsOfTable(b"ONLY " + table, is_copied=False)
+
+    return {table: source(table, facts.oid) for table, facts in snapshot.tables.items() if not facts.is_partitioned}
 
 
 class _Count:
@@ -112,7 +125,9 @@ class _Count:
     `statements` names the one to count by, and those for the tables of which the ones before failed.
     """
 
-    def __init__(self, session: SnapshotSession, sources: Mapping[bytes, bytes], statements: Sequence[str]) -> None:
+    def __init__(
+        self, session: SnapshotSession, sources: Mapping[bytes, _RowsOfTable], statements: Sequence[str]
+    ) -> None:
         self._session = session
         self._sources = sources
         self._statements = statements
@@ -156,14 +171,19 @@ class _Count:
         if self._is_unwanted:
             return False
         try:
-            statement = filled(statement_of(QUERIES, name), source=self._sources[table])
-            ((self.rows[table],),) = self._session.run(statement)
+            self.rows[table] = self._counted(self._sources[table], name)
         except DatabaseUnavailable:
             raise
         except DatabaseError as error:
             self.reason = str(error)
         self._session.query("end_count")
         return table in self.rows
+
+    def _counted(self, source: _RowsOfTable, name: str) -> int:
+        if source.is_copied:
+            return self._session.count_copied(filled(statement_of(QUERIES, BY_COPY), source=source.named))
+        ((count,),) = self._session.run_long(filled(statement_of(QUERIES, name), source=source.named))
+        return int(count)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -192,12 +212,22 @@ def _not_counted(tables: Sequence[bytes], reason: str) -> Remark:
     )
 
 
-def _damaged_indexes(suspects: Sequence[_Difference]) -> Remark:
-    return Remark(
-        f"la copia está completa, pero un índice de {_named([suspect.name for suspect in suspects])} no tiene tantas "
-        "entradas como registros la tabla, y las consultas pueden dar resultados falsos: ejecute REINDEX TABLE",
-        needs_person=True,
-    )
+def _damaged_indexes(suspects: Sequence[_Difference]) -> Iterator[Remark]:
+    """An index with more entries may be all that is left of rows: of a page that was overwritten with zeros, say."""
+    if fewer := [suspect.name for suspect in suspects if suspect.counted < suspect.dumped]:
+        yield Remark(
+            f"la copia está completa, pero un índice de {_named(fewer)} no tiene tantas entradas como registros la "
+            "tabla, y las consultas pueden dar resultados falsos: ejecute REINDEX TABLE",
+            needs_person=True,
+        )
+    for suspect in suspects:
+        if suspect.counted > suspect.dumped:
+            yield Remark(
+                f"la copia tiene los {suspect.dumped} registros que el servidor lee de {_shown(suspect.name)}, pero un "
+                f"índice suyo tiene {suspect.counted} entradas: o está dañado, o la tabla perdió registros; antes de "
+                "REINDEX TABLE guarde una copia anterior (backup download) y compare la tabla con la de ella",
+                needs_person=True,
+            )
 
 
 def _named(tables: Sequence[bytes]) -> str:

@@ -20,7 +20,12 @@ from sql.errors import DatabaseBusy, SchemaError
 from sql.snapshots import SnapshotSession, program_address, statement_of
 
 TABLES_PER_LOCK = 200
+TRIES_BESIDE_NEW_TABLES = 20
 VERSIONS_PER_MAJOR = 10_000
+
+
+class _TablesComeAndGo(TablesBusy):
+    """Between two moments tables were created or dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class Snapshot:
         """Which rows are dumped of those tables of extensions that are not dumped whole."""
         return {oid: bytes(condition) for oid, condition in self.session.query("list_extension_conditions")}
 
+    def copied_columns(self) -> dict[int, bytes]:
+        """Of each table of which this session must plan no query, by its oid: a column to copy, as a clause."""
+        return {oid: bytes(column or b"") for oid, column in self.session.query("list_copied_columns")}
+
     def sizes(self) -> dict[int, int]:
         """How much the rows of each table take, in bytes, by the table's oid."""
         return dict(self.session.query("list_sizes", {"oids": [table.oid for table in self.tables.values()]}))
@@ -149,20 +158,14 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
         session.query("prepare_session", {"lock_timeout": f"{int(source.lock_wait_seconds * 1000)}ms"})
         database = _facts(session)
         programs = find_programs(database.server_major, database.server_version, source.programs)
-        tables = _listed(session)
-        session.begin_read_only()
-        _lock(session, list(tables))
-        ((snapshot_id,),) = session.query("export_snapshot")
-        locked = _listed(session)
-        if locked != tables:
-            raise TablesBusy("se crean o borran tablas en este momento; vuelva a intentarlo cuando termine")
+        tables, snapshot_id = _locked(session)
         address = program_address(
             source.database_url,
             **session.place,
             client_encoding=database.encoding,
             application_name="janitor_daemon backup",
         )
-        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked)
+        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, tables)
 
 
 def facts_of(database_url: str) -> DatabaseFacts:
@@ -188,6 +191,28 @@ def _listed(session: SnapshotSession) -> dict[bytes, Table]:
     return {bytes(name): Table(oid, kind == "p", node) for oid, name, kind, node in session.query("list_tables")}
 
 
+def _locked(session: SnapshotSession) -> tuple[dict[bytes, Table], str]:
+    """All tables, locked, and the snapshot that shows exactly them.
+
+    Some databases create and drop tables all the time: it is a matter of moments until none comes or goes meanwhile.
+    """
+    for _ in range(TRIES_BESIDE_NEW_TABLES - 1):
+        with contextlib.suppress(_TablesComeAndGo):
+            return _locked_once(session)
+    return _locked_once(session)
+
+
+def _locked_once(session: SnapshotSession) -> tuple[dict[bytes, Table], str]:
+    session.begin_read_only()
+    tables = _listed(session)
+    session.begin_read_only()
+    _lock(session, list(tables))
+    ((snapshot_id,),) = session.query("export_snapshot")
+    if _listed(session) != tables:
+        raise _TablesComeAndGo("se crean o borran tablas en este momento; vuelva a intentarlo cuando termine")
+    return tables, snapshot_id
+
+
 def _lock(session: SnapshotSession, tables: list[bytes]) -> None:
     try:
         for first in range(0, len(tables), TABLES_PER_LOCK):
@@ -200,4 +225,4 @@ def _lock(session: SnapshotSession, tables: list[bytes]) -> None:
     except SchemaError as error:
         if "permi" in str(error):
             raise
-        raise TablesBusy("una tabla se borró en este momento; vuelva a intentarlo cuando termine") from error
+        raise _TablesComeAndGo("una tabla se borró en este momento; vuelva a intentarlo cuando termine") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from jobs.backups.creation.full import make_full_once
 from jobs.backups.creation.make import make_differential, make_full
 from tests.jobs.backups.lying_programs import lying_programs
 from tests.jobs.backups.pairs import Pair, normal
+from tests.servers.postgres.postgres_proxy import Accident, PostgresProxy
 
 STATEMENTS = (
     "INSERT INTO a (b) SELECT md5(random()::text) FROM generate_series(1, 20)",
@@ -119,4 +122,24 @@ def test_what_is_renamed_meanwhile_gives_no_table_the_rows_of_another(
         made.append(make_full(pair.source, pair.target, pair.when(), Impatient()))
     assert not script.exists()
     pair.restore(*made)
+    pair.require_equal()
+
+
+def test_tables_that_come_or_go_while_others_are_locked_prevent_no_backup(pair: Pair) -> None:
+    """Some databases create and drop tables all the time, and five tries a day would not suffice."""
+    pair.change("CREATE TABLE a (b integer)", "CREATE TABLE going (b integer)", "INSERT INTO a VALUES (1)")
+    with PostgresProxy(pair.source_url, b"LOCK TABLE", Accident.HELD) as proxy:
+
+        def come_and_go() -> None:
+            proxy.met.wait()
+            pair.change("DROP TABLE going", "CREATE TABLE coming (b integer)")
+            proxy.release()
+
+        other = threading.Thread(target=come_and_go)
+        other.start()
+        source = dataclasses.replace(pair.source, database_url=proxy.url)
+        full = make_full_once(source, pair.target, pair.when(), threading.Event(), "")
+        other.join()
+    assert full.tables == 2
+    pair.restore(full)
     pair.require_equal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -169,8 +169,9 @@ def test_a_server_that_does_not_end_a_count_is_not_waited_for_without_end(
     assert names_in(filled.directory) == []
 
 
-def test_an_index_without_some_rows_is_told_and_prevents_no_backup(pair: Pair) -> None:
-    """`pg_dump` reads the table itself, so what it wrote is right."""
+@pytest.mark.parametrize("prefers_indexes", [False, True])
+def test_an_index_without_some_rows_is_told_and_prevents_no_backup(pair: Pair, prefers_indexes: bool) -> None:
+    """`pg_dump` reads the table itself, so what it wrote is right, whatever plans the database's settings choose."""
     pair.change(
         "CREATE TABLE a (id integer PRIMARY KEY, b text)",
         "INSERT INTO a SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 1000) g",
@@ -179,11 +180,86 @@ def test_an_index_without_some_rows_is_told_and_prevents_no_backup(pair: Pair) -
         "UPDATE pg_index SET indisready = true WHERE indexrelid = 'a_pkey'::regclass",
         "VACUUM ANALYZE a",
     )
+    if prefers_indexes:
+        pair.administer(f"ALTER DATABASE {pair.names[0]} SET enable_seqscan = off")
     full = pair.full()
     assert full.rows == 1009
     (remark,) = full.remarks
     assert remark.needs_person
-    assert "REINDEX" in remark.text
+    assert "ejecute REINDEX TABLE" in remark.text
     assert '"public"."a"' in remark.text
     pair.restore(full)
     pair.require_equal()
+
+
+def test_an_index_with_more_rows_than_its_table_is_not_rebuilt_at_once(pair: Pair) -> None:
+    """It may be all that is left of rows that the table has lost."""
+    pair.change(
+        "CREATE TABLE a (id integer PRIMARY KEY, b text)",
+        "INSERT INTO a SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 1009) g",
+        "UPDATE pg_index SET indisready = false WHERE indexrelid = 'a_pkey'::regclass",
+        "DELETE FROM a WHERE id % 112 = 0",
+        "VACUUM a",
+        "UPDATE pg_index SET indisready = true WHERE indexrelid = 'a_pkey'::regclass",
+        "UPDATE pg_class SET relhasindex = true WHERE oid = 'a'::regclass",
+        "ANALYZE a",
+    )
+    full = pair.full()
+    assert full.rows == 1000
+    (remark,) = full.remarks
+    assert remark.needs_person
+    assert 'los 1000 registros que el servidor lee de "public"."a"' in remark.text
+    assert "1009 entradas" in remark.text
+    assert "antes de REINDEX TABLE guarde una copia anterior" in remark.text
+
+
+LEAVES_A_TABLE_OUT = """
+"$true" "$@" | awk '
+  /^COPY "public"."a" / { skipped = 1 }
+  !skipped { print }
+  /^\\\\\\.$/ { if (skipped) print "COPY \\"public\\".\\"empty\\" (\\"id\\") FROM stdin;\\n\\\\."; skipped = 0 }'
+"""
+
+
+def test_a_table_that_is_left_out_is_missed_though_another_comes_twice(filled: Pair, tmp_path: Path) -> None:
+    """As many portions come as there are tables."""
+    filled.change("CREATE TABLE empty (id integer)")
+    use_lie(filled, tmp_path, LEAVES_A_TABLE_OUT)
+    with pytest.raises(DumpFailed, match=r'de "public"\."a" volcó 0 registros y no los 1000 que hay'):
+        filled.full()
+    assert names_in(filled.directory) == []
+
+
+ACTS_WITH_RIGHTS_OF_OTHERS = """
+CREATE FUNCTION act(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+  IF session_user <> %r THEN RAISE EXCEPTION 'a function of the owner acts as %%', session_user; END IF;
+  RETURN $1;
+END $$
+"""
+
+
+def test_no_function_of_an_owner_acts_with_the_rights_of_who_makes_the_backup(
+    new_pair: Callable[..., Pair], tmp_path: Path
+) -> None:
+    """To plan a query of a table runs those in its indexes and statistics. `pg_dump` plans none."""
+    pair = new_pair(is_owner=True)
+    pair.change(
+        ACTS_WITH_RIGHTS_OF_OTHERS % pair.role,
+        'CREATE TABLE "%s odd ""name" ("%s long" text, "odd ""%s" smallint, b integer)',
+        'INSERT INTO "%s odd ""name" SELECT repeat(md5(g::text), 30), g, g FROM generate_series(1, 1000) g',
+        'CREATE INDEX ON "%s odd ""name" ((public.act(1) + b)) WHERE public.act(2) = 2',
+        'CREATE STATISTICS s ON (public.act(3) + b), b FROM "%s odd ""name"',
+        "CREATE TABLE without_columns ()",
+        "INSERT INTO without_columns SELECT FROM generate_series(1, 7)",
+        "CREATE TABLE generated (a integer GENERATED ALWAYS AS (1) STORED)",
+        "INSERT INTO generated SELECT FROM generate_series(1, 8)",
+    )
+    full = pair.full()
+    assert full.rows == 1015
+    assert full.remarks == ()
+    pair.restore(full)
+    pair.require_equal()
+    use_lie(pair, tmp_path, LEAVES_OUT.replace("77", ".*\\\\t77"))
+    with pytest.raises(DumpFailed, match=r"volcó 999 registros y no los 1000 que hay"):
+        pair.full()
