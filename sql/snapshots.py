@@ -160,6 +160,12 @@ class SnapshotSession:
         """The same, however long the server takes: `cut` ends it."""
         return _answer(self._connection, self._watchdog, statement, seconds=math.inf)
 
+    def count_affected(self, statement: bytes) -> int:
+        """How many rows the server says that a statement concerned, however long it takes."""
+        with _asking(self._connection, self._watchdog, math.inf), self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.rowcount
+
     def count_copied(self, statement: bytes) -> int:
         """How many rows a `COPY … TO STDOUT` gives, however long the server takes; none is kept."""
         with _asking(self._connection, self._watchdog, math.inf), self._connection.cursor() as cursor:

@@ -98,9 +98,13 @@ class Snapshot:
         """Which rows are dumped of those tables of extensions that are not dumped whole."""
         return {oid: bytes(condition) for oid, condition in self.session.query("list_extension_conditions")}
 
-    def copied_columns(self) -> dict[int, bytes]:
-        """Of each table of which this session must plan no query, by its oid: a column to copy, as a clause."""
-        return {oid: bytes(column or b"") for oid, column in self.session.query("list_copied_columns")}
+    def copied_columns(self) -> dict[int, tuple[bytes, bool]]:
+        """Of each table of which this session must plan no query, by its oid: a column to copy, as a clause.
+
+        And whether the server may be told to throw away what it copies.
+        """
+        rows = self.session.query("list_copied_columns")
+        return {oid: (bytes(column or b""), may_write) for oid, column, may_write in rows}
 
     def sizes(self) -> dict[int, int]:
         """How much the rows of each table take, in bytes, by the table's oid."""

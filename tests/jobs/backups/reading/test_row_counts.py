@@ -239,10 +239,9 @@ END $$
 """
 
 
-def test_no_function_of_an_owner_acts_with_the_rights_of_who_makes_the_backup(
-    new_pair: Callable[..., Pair], tmp_path: Path
-) -> None:
-    """To plan a query of a table runs those in its indexes and statistics. `pg_dump` plans none."""
+@pytest.fixture
+def owned(new_pair: Callable[..., Pair]) -> Pair:
+    """Tables of an owner whose functions find out who runs them."""
     pair = new_pair(is_owner=True)
     pair.change(
         ACTS_WITH_RIGHTS_OF_OTHERS % pair.role,
@@ -255,11 +254,33 @@ def test_no_function_of_an_owner_acts_with_the_rights_of_who_makes_the_backup(
         "CREATE TABLE generated (a integer GENERATED ALWAYS AS (1) STORED)",
         "INSERT INTO generated SELECT FROM generate_series(1, 8)",
     )
-    full = pair.full()
+    return pair
+
+
+@pytest.fixture
+def reader(owned: Pair) -> Iterator[str]:
+    """The password, and name, of a role that may read everything and write no files of the server."""
+    name = f"{owned.role}_reader"
+    owned.administer(f"CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE pg_read_all_data")
+    yield name
+    owned.administer(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_no_function_of_an_owner_acts_with_the_rights_of_who_makes_the_backup(
+    owned: Pair, reader: str, tmp_path: Path, is_superuser: bool
+) -> None:
+    """To plan a query of a table runs those in its indexes and statistics. `pg_dump` plans none."""
+    source, programs = owned.source, tmp_path / "programs"
+    if not is_superuser:
+        url = psycopg2.extensions.make_dsn(source.database_url, user=reader, password=reader)
+        source = dataclasses.replace(source, database_url=url)
+    full = make_full_once(source, owned.target, owned.when(), threading.Event(), "")
     assert full.rows == 1015
     assert full.remarks == ()
-    pair.restore(full)
-    pair.require_equal()
-    use_lie(pair, tmp_path, LEAVES_OUT.replace("77", ".*\\\\t77"))
+    owned.restore(full)
+    owned.require_equal()
+    lie = LEAVES_OUT.replace("77", ".*\\\\t77")
+    source = dataclasses.replace(source, programs=lying_programs(owned.binaries, programs, "data", lie))
     with pytest.raises(DumpFailed, match=r"volcó 999 registros y no los 1000 que hay"):
-        pair.full()
+        make_full_once(source, owned.target, owned.when(), threading.Event(), "")
