@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,7 +132,10 @@ def test_a_server_that_is_connected_and_silent_is_not_waited_for_without_end(
     (tmp_path / "numbers.sql").write_text("SELECT generate_series(1, 5)")
     change_constant("sql__watchdog__ANSWER_TIMEOUT_SECONDS", 1.0, monkeypatch.setattr)
     change_constant("sql__snapshots__PORTION_TIMEOUT_SECONDS", 1.0, monkeypatch.setattr)
-    with PostgresProxy(postgres.database_url, held, Accident.HELD) as proxy:
+    with PostgresProxy(postgres.database_url, held, Accident.HELD) as proxy, contextlib.ExitStack() as stack:
+        answer = threading.Timer(20, proxy.release)  # so that this test fails, and does not hang
+        answer.start()
+        stack.callback(answer.cancel)
         with (
             pytest.raises(DatabaseUnavailable, match="mantiene la conexión y no contesta"),
             SnapshotSession(proxy.url, tmp_path) as session,
