@@ -431,7 +431,7 @@ def test_no_modules_import_each_other_in_a_circle(product_files: list[SourceFile
 
 
 def test_no_rooms_import_each_other_in_a_circle(product_files: list[SourceFile]) -> None:
-    """Whoever reads one room need not know those above it."""
+    """A reader of one room need not know those above it."""
     assert circle_of_rooms(product_files) == []
     circle = [
         *(parsed("jobs/a/one/x.py", "from jobs.a.two.x import f"), parsed("jobs/a/two/x.py", "F = 1")),

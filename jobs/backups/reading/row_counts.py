@@ -1,6 +1,6 @@
 """Counts the rows of each table in the snapshot: a `pg_dump` that leaves some out may still end with 0.
 
-The session that holds the locks counts. Another one would wait behind whoever waits for a lock of ours, for ever.
+The session that holds the locks counts. Another one could wait for ever behind a session that waits for our locks.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _is_told_already(seen: Seen, job: Job, error: str, told: Mapping[str, Sequen
 
 
 def _is_of_providers_alone(seen: Seen, error: str) -> bool:
-    """Whether an error says only what is told of each provider that lacks copies of backups."""
+    """Whether an error says only what the causes of providers that lack copies of backups report."""
     for key in open_causes(seen, COPIES_OF_BACKUPS):
         error = error.replace(seen.open_causes[key].removeprefix(SAID_OF_COPIES), "", 1)
     return not error.strip("; ")

@@ -132,7 +132,7 @@ def test_what_another_run_is_about_is_left_alone(tmp_path: Path) -> None:
 def test_what_only_looks_like_a_leftover_is_left_alone(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Others may write in a log directory, and plant what a run would delete or move. It is told: it may hold logs."""
+    """Others may plant there what a run would delete or move. A warning names it: it may hold logs."""
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o700)
     (outside / "file").touch()

@@ -220,7 +220,7 @@ def test_a_protected_directory_is_reported_once_and_nothing_is_made_there(
 
 @needs_root
 def test_a_disk_that_is_mounted_to_be_read_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Root is told that, and not that it has no right."""
+    """The line names the cause, and does not say that root has no right."""
     with mounted_small_disk(tmp_path, 2**20):
         make_log(tmp_path / "app.log")
         make_read_only(tmp_path)

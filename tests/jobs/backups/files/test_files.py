@@ -198,7 +198,7 @@ def test_nothing_has_its_name_before_it_is_on_the_disk(tmp_path: Path, monkeypat
 def test_a_backup_whose_name_does_not_reach_the_disk_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told as a failure, so the next run must not find it and tell the opposite."""
+    """The run reports a failure, so the next run must not find the file and report the opposite."""
     true_fsync = os.fsync
 
     def fsync(descriptor: int) -> None:

@@ -58,7 +58,7 @@ def test_a_week_without_a_full_one_is_wrong(tmp_path: Path) -> None:
 
 
 def test_what_this_user_may_not_look_at_is_not_taken_for_lost(tmp_path: Path) -> None:
-    """Whoever is told that backups are lost marks them as deleted."""
+    """An operator who reads that backups are lost marks them as deleted."""
     directory = tmp_path / "copias"
     directory.mkdir()
     made = backup(directory, 1, 1, 100)
